@@ -1,0 +1,71 @@
+//! The one error type. Each variant is a sentence: what was wrong, where, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// What the library answers where something did not work.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong, sorted by whose move is next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An option, a recipe key or an argument has a value that cannot be used.
+    #[error("{0}")]
+    Invalid(String),
+    /// A file's content is not what it should be; the place is a path, with an offset where one helps.
+    #[error("{path}: {message}", path = path.display())]
+    BadFile {
+        /// The file that was read.
+        path: PathBuf,
+        /// What is wrong with it and what to do.
+        message: String,
+    },
+    /// Shapes that do not go together, as [N, C, H, W] or [rows, columns].
+    #[error("{0}")]
+    Shape(String),
+    /// The operating system refused to read or write a file.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// No adapter answers, or none of the wanted name.
+    #[error("{0}")]
+    NoAdapter(String),
+    /// The GPU went away or refused a command.
+    #[error("{0}")]
+    Gpu(String),
+    /// Training had to stop: the loss or a parameter is not a finite number.
+    #[error("{0}")]
+    Diverged(String),
+    /// A download did not work from any mirror.
+    #[error("{0}")]
+    Download(String),
+}
+
+impl Error {
+    /// An error about a file's content.
+    pub fn bad_file(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
+        Error::BadFile { path: path.as_ref().to_path_buf(), message: message.into() }
+    }
+
+    /// An operating-system error with the path that it is about.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Error::Io { path, source }
+    }
+
+    /// True where what was given (an option, a file) must change before a second try can work.
+    ///
+    /// The program ends with exit code 2 for these and 1 for all others. A file that is not there was
+    /// named by the user, so it counts; a disk that is full does not.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Error::Invalid(_) | Error::BadFile { .. } | Error::Shape(_) | Error::NoAdapter(_) => true,
+            Error::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            Error::Gpu(_) | Error::Diverged(_) | Error::Download(_) => false,
+        }
+    }
+}
