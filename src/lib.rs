@@ -2,5 +2,9 @@
 #![warn(missing_docs)]
 
 pub mod error;
+pub mod gpu;
+pub mod kernel;
+pub mod shader;
+pub mod tensor;
 
 pub use error::{Error, Result};

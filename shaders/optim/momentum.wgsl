@@ -1,0 +1,30 @@
+// Stochastic gradient descent with momentum (Sutskever et al. 2013, in the form of PyTorch and MindSpore):
+// v = momentum * v + (g + weight_decay * p);  p = p - rate * v.
+//% include "common/index.wgsl"
+
+@group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> rate: array<f32>;
+// progress[2] is raised when the loss is not finite: then nothing may change.
+@group(0) @binding(2) var<storage, read> progress: array<u32>;
+@group(0) @binding(3) var<storage, read_write> velocity: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> parameter: array<vec4<f32>>;
+struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 }
+@group(0) @binding(5) var<uniform> params: Params;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let first = linear_index(id, groups, 64u);
+  if (progress[2] != 0u) { return; }
+  let step = rate[0];
+//% for u in range(unroll)
+  {
+    let i = first + /*{ u }*/u * params.stride;
+    if (i < params.vectors) {
+      let p = parameter[i];
+      let v = params.momentum * velocity[i] + (gradient[i] + params.weight_decay * p);
+      velocity[i] = v;
+      parameter[i] = p - step * v;
+    }
+  }
+//% endfor
+}

@@ -1,0 +1,19 @@
+// The quantization grid of a range, as in Jacob et al. 2018 (arXiv 1712.05877), section 3, in f32.
+const passes = 0.0;    // quantization has not begun: y = x
+const quantizes = 1.0;
+const vanishes = 2.0;  // the range is a point: y = 0
+
+// The ends of the grid, its step, and what is to be done.
+struct Grid { lo: f32, hi: f32, scale: f32, action: f32 }
+
+const qmin = f32(/*{ 1 if narrow_range else 0 }*/);
+const qmax = f32(/*{ 2 ** bits - 1 }*/);
+
+fn grid_of(low: f32, high: f32) -> Grid {
+  if (low == high) { return Grid(0.0, 0.0, 0.0, vanishes); }
+  let scale = (high - low) / (qmax - qmin);
+  let place = qmin - low / scale;
+  // Half away from zero; place is never negative here, and WGSL's round() goes to even.
+  let zero_point = clamp(floor(place + 0.5), qmin, qmax);
+  return Grid((qmin - zero_point) * scale, (qmax - zero_point) * scale, scale, quantizes);
+}

@@ -1,0 +1,39 @@
+// Gradient of fake quantization: passes where x lies within the grid, both ends included (Jacob et al. 2018).
+//% include "common/index.wgsl"
+//% include "quant/grid.wgsl"
+
+//% if vectors
+alias Value = vec4<f32>;
+//% else
+alias Value = f32;
+//% endif
+@group(0) @binding(0) var<storage, read> dy: array<Value>;
+@group(0) @binding(1) var<storage, read> x: array<Value>;
+@group(0) @binding(2) var<storage, read> grids: array<Grid>;
+@group(0) @binding(3) var<storage, read_write> dx: array<Value>;
+struct Params { count: u32, length: u32, stride: u32 }
+@group(0) @binding(4) var<uniform> params: Params;
+
+fn pass_through(gradient: Value, value: Value, grid: Grid) -> Value {
+  let inside = (value >= Value(grid.lo)) & (value <= Value(grid.hi));
+  return select(select(Value(0.0), gradient, inside), gradient, grid.action == passes);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let first = linear_index(id, groups, 64u);
+//% if not per_channel
+  let grid = grids[0];
+//% endif
+//% for u in range(unroll)
+  {
+    let i = first + /*{ u }*/u * params.stride;
+    if (i < params.count) {
+//% if per_channel
+      let grid = grids[i / params.length];
+//% endif
+      dx[i] = pass_through(dy[i], x[i], grid);
+    }
+  }
+//% endfor
+}

@@ -1,0 +1,210 @@
+//! The handle that everything above holds: a device, its queue, and what this library keeps beside them.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use super::adapter::{self, AdapterSummary, GpuOptions};
+use super::pool::{MemoryUse, Pool};
+use super::stream::Stream;
+use crate::shader::PipelineCache;
+use crate::{Error, Result};
+
+/// What the device can do, and what that means for the choice of kernels.
+#[derive(Clone, Debug)]
+pub struct Caps {
+    /// The adapter that was opened.
+    pub adapter: AdapterSummary,
+    /// The number of lanes that run in step, where it is the same for every shader and the device has
+    /// subgroup operations.
+    pub subgroup_size: Option<u32>,
+    /// Shaders can be timed on the device.
+    pub timestamps: bool,
+    /// Half-precision arithmetic in shaders.
+    pub f16: bool,
+    /// Most bytes that one binding, and so one tensor, can have.
+    pub max_binding_bytes: u64,
+    /// Most workgroups in one dimension of a dispatch.
+    pub max_groups: u32,
+    /// Most invocations in one workgroup.
+    pub max_workgroup_size: u32,
+}
+
+impl Caps {
+    /// True on adapters where a load costs as much as twenty multiplications and lanes can hand each other
+    /// values for nothing: shaders that run on the CPU's vector unit.
+    pub fn prefers_broadcast(&self) -> bool {
+        self.adapter.is_software && self.subgroup_size == Some(8)
+    }
+
+    fn of(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+        let fixed = info.subgroup_min_size == info.subgroup_max_size;
+        let subgroups = features.contains(wgpu::Features::SUBGROUP) && fixed;
+        Caps {
+            adapter: AdapterSummary::of(info),
+            subgroup_size: subgroups.then_some(info.subgroup_min_size),
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            max_binding_bytes: u64::from(limits.max_storage_buffer_binding_size as u32)
+                .max(limits.max_storage_buffer_binding_size as u64)
+                .min(limits.max_buffer_size),
+            max_groups: limits.max_compute_workgroups_per_dimension,
+            max_workgroup_size: limits.max_compute_invocations_per_workgroup,
+        }
+    }
+}
+
+/// A device and everything that belongs to it. Cloning is cheap and gives the same device.
+///
+/// All work goes through one stream in the order in which it was asked for; nothing waits except functions
+/// that are named `read` or `wait`.
+#[derive(Clone)]
+pub struct Gpu(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub caps: Caps,
+    pub checked: bool,
+    pub poison: bool,
+    pub pipelines: PipelineCache,
+    pub pool: Mutex<Pool>,
+    pub stream: Mutex<Stream>,
+    pub fault: Arc<Mutex<Option<String>>>,
+}
+
+/// A panic elsewhere must not turn every later call into a second panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+impl Gpu {
+    /// Opens the best adapter: the one named by `SIMQAT_ADAPTER`, else a real GPU, else software.
+    ///
+    /// # Errors
+    /// Where no adapter answers, or none of the wanted name (the error lists those that do).
+    pub fn open() -> Result<Gpu> {
+        Gpu::open_with(&GpuOptions::default())
+    }
+
+    /// As [`Gpu::open`], with options.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_with(options: &GpuOptions) -> Result<Gpu> {
+        pollster::block_on(Gpu::open_async(options))
+    }
+
+    /// As [`Gpu::open_with`], without blocking: for hosts that have an executor, and for browsers.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub async fn open_async(options: &GpuOptions) -> Result<Gpu> {
+        let adapter = adapter::choose(&adapter::instance(), options).await?;
+        let info = adapter.get_info();
+        // Wanted where they are there; every kernel has a variant that needs none of them.
+        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("simqat"),
+                required_features: adapter.features() & wanted,
+                required_limits: adapter.limits(),
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| Error::NoAdapter(format!("the adapter \"{}\" gives no device: {e}", info.name)))?;
+        let gpu = Gpu::assemble(device, queue, &info, options);
+        // The device is ours, so its reports are too. A host's device keeps the host's handlers.
+        let fault = gpu.0.fault.clone();
+        gpu.0.device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            lock(&fault).get_or_insert_with(|| e.to_string());
+        }));
+        let fault = gpu.0.fault.clone();
+        gpu.0.device.set_device_lost_callback(move |reason, message| {
+            // Dropping the device at the end of the program is reported as a loss too.
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let text = format!("the GPU was lost ({message}); start again, from the last checkpoint");
+                *lock(&fault) = Some(text);
+            }
+        });
+        Ok(gpu)
+    }
+
+    /// Takes a device that the host made. The host keeps its error handlers and may go on using the device.
+    ///
+    /// Features that speed kernels up if the device has them: `SUBGROUP`. Limits: 8 storage buffers per
+    /// stage and 256 invocations per workgroup, which are WebGPU's defaults.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+        let info = device.adapter_info();
+        Gpu::assemble(device, queue, &info, &GpuOptions::default())
+    }
+
+    /// A device that computes nothing: shapes, tapes and bindings can be tested without any driver.
+    pub fn noop() -> Gpu {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        Gpu::from_wgpu(device, queue)
+    }
+
+    fn assemble(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        info: &wgpu::AdapterInfo,
+        options: &GpuOptions,
+    ) -> Gpu {
+        let caps = Caps::of(info, device.features(), &device.limits());
+        Gpu(Arc::new(Inner {
+            device,
+            queue,
+            caps,
+            checked: options.checked,
+            poison: options.poison,
+            pipelines: PipelineCache::default(),
+            pool: Mutex::new(Pool::default()),
+            stream: Mutex::new(Stream::default()),
+            fault: Arc::default(),
+        }))
+    }
+
+    /// What this device can do.
+    pub fn caps(&self) -> &Caps {
+        &self.0.caps
+    }
+
+    /// The wgpu device: for a host that shares it.
+    pub fn device(&self) -> &wgpu::Device {
+        &self.0.device
+    }
+
+    /// The wgpu queue: for a host that shares it. Work of this library that was asked for before is only on
+    /// it after [`Gpu::flush`].
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.0.queue
+    }
+
+    /// How many kernels were compiled so far.
+    pub fn compiled_kernels(&self) -> usize {
+        self.0.pipelines.len()
+    }
+
+    /// GPU memory of tensors: in use, taken from the device, and the most that was in use.
+    pub fn memory(&self) -> MemoryUse {
+        lock(&self.0.pool).usage()
+    }
+
+    /// Two handles of one device.
+    pub fn same(&self, other: &Gpu) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What went wrong on the device, if anything did.
+    pub(super) fn check(&self) -> Result<()> {
+        match &*lock(&self.0.fault) {
+            Some(message) => Err(Error::Gpu(message.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Gpu({}, {})", self.caps().adapter.name, self.caps().adapter.backend)
+    }
+}

@@ -1,0 +1,19 @@
+//! The device floor: finding an adapter, buffers from a pool, the stream of dispatches, recording and
+//! replaying it, transfers, timing. It knows bytes and shaders, and nothing of tensors or gradients.
+//! Files, clocks (except in `profile`) and threads may not live here: a browser has none.
+
+mod adapter;
+mod device;
+mod pool;
+mod profile;
+mod recording;
+mod stream;
+mod transfer;
+
+pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, adapters};
+pub use device::{Caps, Gpu};
+pub use pool::{Buffer, MemoryUse};
+pub use profile::KernelTime;
+pub use recording::Recording;
+pub use stream::Launch;
+pub use transfer::Readback;

@@ -1,0 +1,233 @@
+//! Buffers that are used again: dropping one gives its memory to the next of its size.
+//!
+//! This is safe without waiting because all work goes through one stream: whoever gets the memory next can
+//! only write to it behind everything that read it. A recording must be alone with its memory, since replaying
+//! it writes there again; so what is allocated while recording belongs to the recording's [`Arena`] for as long
+//! as that lives, and is handed out again only within it. This reuse is the whole memory plan of graph mode.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::device::{Gpu, lock};
+use crate::{Error, Result};
+
+/// Bytes of GPU memory that tensors take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// In use now.
+    pub live: u64,
+    /// Taken from the device, in use or waiting for reuse.
+    pub reserved: u64,
+    /// The most that was ever in use.
+    pub peak: u64,
+}
+
+/// One allocation of the device.
+pub(super) struct Slab {
+    pub raw: wgpu::Buffer,
+    pub bytes: u64,
+    pub id: u64,
+}
+
+pub(super) type ArenaId = u64;
+/// A NaN that no arithmetic makes.
+const POISON: u32 = 0x7fc0_dead;
+
+type FreeList = HashMap<u64, Vec<Slab>>;
+
+#[derive(Default)]
+pub(super) struct Pool {
+    free: FreeList,
+    arenas: HashMap<ArenaId, FreeList>,
+    current: Option<ArenaId>,
+    usage: MemoryUse,
+    next_id: u64,
+}
+
+impl Pool {
+    pub fn usage(&self) -> MemoryUse {
+        self.usage
+    }
+
+    /// From here on, allocations belong to a new arena.
+    pub fn enter_arena(&mut self) -> ArenaId {
+        self.next_id += 1;
+        self.arenas.insert(self.next_id, FreeList::new());
+        self.current = Some(self.next_id);
+        self.next_id
+    }
+
+    pub fn leave_arena(&mut self) {
+        self.current = None;
+    }
+
+    /// The recording is gone: what it does not still lend out may serve anybody.
+    pub fn dissolve(&mut self, arena: ArenaId) {
+        for (class, slabs) in self.arenas.remove(&arena).into_iter().flatten() {
+            self.free.entry(class).or_default().extend(slabs);
+        }
+    }
+
+    fn take(&mut self, device: &wgpu::Device, class: u64) -> Slab {
+        let arena = self.current.and_then(|a| self.arenas.get_mut(&a));
+        let reused = arena
+            .and_then(|a| a.get_mut(&class).and_then(Vec::pop))
+            .or_else(|| self.free.get_mut(&class).and_then(Vec::pop));
+        let slab = reused.unwrap_or_else(|| {
+            self.next_id += 1;
+            self.usage.reserved += class;
+            let raw = device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("simqat pool"),
+                size: class,
+                usage: wgpu::BufferUsages::STORAGE
+                    | wgpu::BufferUsages::COPY_SRC
+                    | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            Slab { raw, bytes: class, id: self.next_id }
+        });
+        self.usage.live += slab.bytes;
+        self.usage.peak = self.usage.peak.max(self.usage.live);
+        slab
+    }
+
+    fn give(&mut self, slab: Slab, home: Option<ArenaId>) {
+        self.usage.live -= slab.bytes;
+        let list = home.and_then(|a| self.arenas.get_mut(&a)).unwrap_or(&mut self.free);
+        list.entry(slab.bytes).or_default().push(slab);
+    }
+
+    fn trim(&mut self) {
+        for (class, slabs) in self.free.drain() {
+            self.usage.reserved -= class * slabs.len() as u64;
+        }
+    }
+}
+
+/// Sizes are rounded up so that near sizes share memory: to four steps per doubling, and to 256 bytes, which
+/// every alignment rule of WebGPU divides.
+fn size_class(bytes: u64) -> u64 {
+    let bytes = bytes.max(1).next_multiple_of(256);
+    let step = (bytes.next_power_of_two() / 8).max(256);
+    bytes.next_multiple_of(step)
+}
+
+/// GPU memory that goes back to the pool when the last handle is dropped.
+#[derive(Clone)]
+pub struct Buffer(Arc<Shared>);
+
+struct Shared {
+    gpu: Gpu,
+    bytes: u64,
+    slab: Option<Slab>,
+    home: Option<ArenaId>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(slab) = self.slab.take() {
+            lock(&self.gpu.0.pool).give(slab, self.home);
+        }
+    }
+}
+
+impl Buffer {
+    /// Length in bytes, a multiple of 4.
+    pub fn bytes(&self) -> u64 {
+        self.0.bytes
+    }
+
+    /// The device that it is on.
+    pub fn gpu(&self) -> &Gpu {
+        &self.0.gpu
+    }
+
+    /// Two handles of the same memory.
+    pub fn same(&self, other: &Buffer) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(super) fn home(&self) -> Option<ArenaId> {
+        self.0.home
+    }
+
+    fn slab(&self) -> &Slab {
+        match &self.0.slab {
+            Some(slab) => slab,
+            None => unreachable!("the slab leaves only when the last handle is dropped"),
+        }
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.slab().id
+    }
+
+    /// The wgpu buffer behind it, which may be longer than [`Buffer::bytes`]: for a host that shares the device.
+    pub fn raw(&self) -> &wgpu::Buffer {
+        &self.slab().raw
+    }
+
+    /// Bound as long as it is, rounded up to the 16 bytes that a shader reads at once; what lies behind is
+    /// other tensors' past, and a checked shader cannot see it.
+    pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+            buffer: self.raw(),
+            offset: 0,
+            size: wgpu::BufferSize::new(self.0.bytes.next_multiple_of(16)),
+        })
+    }
+}
+
+impl Gpu {
+    /// Memory for `bytes` bytes (rounded up to a multiple of 4), with whatever was in it before.
+    ///
+    /// # Errors
+    /// Where one binding cannot be as large on this adapter.
+    pub fn alloc(&self, bytes: u64) -> Result<Buffer> {
+        let bytes = bytes.next_multiple_of(4).max(4);
+        let most = self.caps().max_binding_bytes;
+        if bytes > most {
+            return Err(Error::Gpu(format!(
+                "a tensor of {:.1} MiB was asked for, and \"{}\" binds at most {:.1} MiB; use a smaller batch",
+                mib(bytes),
+                self.caps().adapter.name,
+                mib(most)
+            )));
+        }
+        // The last size class may lie above the limit, where the exact size does not.
+        let class = size_class(bytes).min(most.max(256));
+        let mut pool = lock(&self.0.pool);
+        let home = pool.current;
+        let slab = pool.take(&self.0.device, class);
+        drop(pool);
+        let buffer = Buffer(Arc::new(Shared { gpu: self.clone(), bytes, slab: Some(slab), home }));
+        if self.0.poison && home.is_none() {
+            self.write(&buffer, &POISON.to_le_bytes().repeat((bytes / 4) as usize))?;
+        }
+        Ok(buffer)
+    }
+
+    /// Gives memory that waits for reuse back to the device.
+    pub fn trim(&self) {
+        lock(&self.0.stream).forget_bind_groups();
+        lock(&self.0.pool).trim();
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / (1024.0 * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_class;
+
+    #[test]
+    fn size_classes_hold_the_size_and_waste_less_than_a_quarter() {
+        for bytes in (1u64..100_000).step_by(37).chain([1 << 20, (1 << 20) + 1, 600_000_001]) {
+            let class = size_class(bytes);
+            assert!(class >= bytes && class.is_multiple_of(256));
+            assert!(class <= (bytes + bytes / 4).max(bytes + 255), "{bytes} -> {class}");
+        }
+    }
+}

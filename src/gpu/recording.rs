@@ -1,0 +1,127 @@
+//! Recording a run of the stream, and running it again without the host's work.
+
+use super::device::{Gpu, lock};
+use super::pool::{ArenaId, Buffer};
+use super::stream::Command;
+use crate::{Error, Result};
+
+/// What a recording collects.
+pub(super) struct Capture {
+    arena: ArenaId,
+    commands: Vec<Command>,
+    /// Buffers from outside: they must not be reused by others while the recording can be replayed. Those
+    /// of the recording's own arena may, and must, be reused within it.
+    outside: Vec<Buffer>,
+}
+
+impl Capture {
+    pub fn push(&mut self, command: Command, buffers: &[Buffer]) {
+        self.commands.push(command);
+        for buffer in buffers {
+            let ours = buffer.home() == Some(self.arena);
+            if !ours && !self.outside.iter().any(|b| b.same(buffer)) {
+                self.outside.push(buffer.clone());
+            }
+        }
+    }
+}
+
+/// Dispatches that can be submitted again, with the memory that they use.
+///
+/// What should differ from one replay to the next (the batch, the learning rate, counters) must be data in
+/// buffers: sizes and constants are fixed.
+pub struct Recording {
+    gpu: Gpu,
+    arena: ArenaId,
+    commands: Vec<Command>,
+    _outside: Vec<Buffer>,
+}
+
+impl Recording {
+    /// Runs everything recorded once more.
+    ///
+    /// # Errors
+    /// Where the device has failed, or another recording is being made.
+    pub fn replay(&self) -> Result<()> {
+        let mut stream = lock(&self.gpu.0.stream);
+        if stream.capture.is_some() {
+            return Err(Error::Gpu("a recording cannot be replayed while another is being made".into()));
+        }
+        stream.flush(&self.gpu)?;
+        stream.submit(&self.gpu, &self.commands)?;
+        drop(stream);
+        self.gpu.check()
+    }
+
+    /// Dispatches and copies in it.
+    pub fn len(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// True where nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        lock(&self.gpu.0.pool).dissolve(self.arena);
+    }
+}
+
+impl Gpu {
+    /// Records what `work` asks of this device, instead of running it.
+    ///
+    /// `work` may not read or write from the host. Its results get their values at the first replay, and new
+    /// ones at each.
+    ///
+    /// # Errors
+    /// What `work` returns, or where a recording is being made already.
+    pub fn record<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(Recording, T)> {
+        {
+            let mut stream = lock(&self.0.stream);
+            if stream.capture.is_some() {
+                return Err(Error::Gpu("recordings cannot be nested".into()));
+            }
+            stream.flush(self)?;
+            let arena = lock(&self.0.pool).enter_arena();
+            stream.capture = Some(Capture { arena, commands: Vec::new(), outside: Vec::new() });
+        }
+        let stop = StopOnDrop(self);
+        let result = work();
+        let capture = stop.finish().ok_or_else(|| Error::Gpu("the recording was lost".into()))?;
+        let recording = Recording {
+            gpu: self.clone(),
+            arena: capture.arena,
+            commands: capture.commands,
+            _outside: capture.outside,
+        };
+        Ok((recording, result?))
+    }
+
+    pub(super) fn refuse_while_recording(&self, what: &str) -> Result<()> {
+        if lock(&self.0.stream).capture.is_some() {
+            return Err(Error::Gpu(format!("{what} is not possible inside a recording")));
+        }
+        Ok(())
+    }
+}
+
+/// Ends the recording also when `work` panics, so that the device stays usable.
+struct StopOnDrop<'a>(&'a Gpu);
+
+impl StopOnDrop<'_> {
+    fn finish(&self) -> Option<Capture> {
+        lock(&self.0.0.pool).leave_arena();
+        lock(&self.0.0.stream).capture.take()
+    }
+}
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(capture) = self.finish() {
+            lock(&self.0.0.pool).dissolve(capture.arena);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The stream: launches are queued, encoded in batches, and submitted with a bound on what is in flight.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::device::{Gpu, lock};
+use super::pool::Buffer;
+use super::profile::Profiler;
+use super::recording::Capture;
+use crate::shader::{Pipeline, ShaderSpec};
+use crate::{Error, Result};
+
+/// Dispatches per submission: enough to hide its cost, few enough to keep the GPU fed and drivers calm.
+const BATCH: usize = 64;
+/// Submissions that may be under way before the host waits for the oldest.
+const IN_FLIGHT: usize = 4;
+/// Cached bind groups and parameter blocks, after which the caches start afresh.
+const CACHED: usize = 8192;
+
+/// One entry of the stream.
+#[derive(Clone)]
+pub(super) enum Command {
+    Dispatch { pipeline: Arc<Pipeline>, bindings: wgpu::BindGroup, groups: [u32; 3] },
+    Copy { from: wgpu::Buffer, to: wgpu::Buffer, to_offset: u64, bytes: u64 },
+}
+
+#[derive(Default)]
+pub(super) struct Stream {
+    pending: Vec<Command>,
+    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    bind_groups: HashMap<BindKey, wgpu::BindGroup>,
+    params: HashMap<Vec<u8>, (u64, wgpu::Buffer)>,
+    pub capture: Option<Capture>,
+    pub profiler: Option<Profiler>,
+}
+
+/// A pipeline, the slabs and sizes bound, the parameter block.
+type BindKey = (u64, Vec<(u64, u64)>, u64);
+
+impl Stream {
+    /// Bind groups keep their buffers alive; whoever wants those freed calls this first.
+    pub fn forget_bind_groups(&mut self) {
+        self.bind_groups.clear();
+    }
+
+    fn params_buffer(&mut self, device: &wgpu::Device, params: &[u8]) -> (u64, wgpu::Buffer) {
+        if let Some(found) = self.params.get(params) {
+            return found.clone();
+        }
+        if self.params.len() >= CACHED {
+            self.params.clear();
+            self.bind_groups.clear();
+        }
+        let raw = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("simqat params"),
+            size: params.len().next_multiple_of(16) as u64,
+            usage: wgpu::BufferUsages::UNIFORM,
+            mapped_at_creation: true,
+        });
+        if let Ok(mut view) = raw.get_mapped_range_mut(..) {
+            view.slice(..params.len()).copy_from_slice(params);
+        }
+        raw.unmap();
+        let made = (self.params.len() as u64 + 1, raw);
+        self.params.insert(params.to_vec(), made.clone());
+        made
+    }
+
+    fn bind(
+        &mut self,
+        device: &wgpu::Device,
+        pipeline: &Pipeline,
+        buffers: &[Buffer],
+        params: &[u8],
+    ) -> wgpu::BindGroup {
+        let block = (!params.is_empty()).then(|| self.params_buffer(device, params));
+        let block_id = block.as_ref().map_or(0, |(id, _)| *id);
+        let key = (pipeline.id, buffers.iter().map(|b| (b.id(), b.bytes())).collect(), block_id);
+        if let Some(found) = self.bind_groups.get(&key) {
+            return found.clone();
+        }
+        if self.bind_groups.len() >= CACHED {
+            self.bind_groups.clear();
+        }
+        let resources =
+            buffers.iter().map(Buffer::binding).chain(block.as_ref().map(|(_, raw)| raw.as_entire_binding()));
+        let entries: Vec<_> = resources
+            .enumerate()
+            .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
+            .collect();
+        let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        self.bind_groups.insert(key, made.clone());
+        made
+    }
+
+    fn push(&mut self, gpu: &Gpu, command: Command, buffers: &[Buffer]) -> Result<()> {
+        if let Some(capture) = &mut self.capture {
+            capture.push(command, buffers);
+            return Ok(());
+        }
+        self.pending.push(command);
+        if self.pending.len() >= BATCH { self.flush(gpu) } else { Ok(()) }
+    }
+
+    pub fn flush(&mut self, gpu: &Gpu) -> Result<()> {
+        let pending = std::mem::take(&mut self.pending);
+        self.submit(gpu, &pending)
+    }
+
+    pub fn submit(&mut self, gpu: &Gpu, commands: &[Command]) -> Result<()> {
+        for batch in commands.chunks(BATCH) {
+            let inner = &gpu.0;
+            let mut encoder = inner.device.create_command_encoder(&Default::default());
+            if let Some(profiler) = &mut self.profiler {
+                profiler.run(gpu, encoder, batch)?;
+                continue;
+            }
+            encode(&mut encoder, batch);
+            self.in_flight.push_back(inner.queue.submit([encoder.finish()]));
+            if self.in_flight.len() > IN_FLIGHT {
+                gpu.wait_for(self.in_flight.pop_front())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Neighbouring dispatches share a compute pass; wgpu puts the barriers between them.
+fn encode(encoder: &mut wgpu::CommandEncoder, commands: &[Command]) {
+    let is_copy = |c: &Command| matches!(c, Command::Copy { .. });
+    for run in commands.chunk_by(|a, b| is_copy(a) == is_copy(b)) {
+        if is_copy(&run[0]) {
+            run.iter().for_each(|c| encode_copy(encoder, c));
+        } else {
+            let mut pass = encoder.begin_compute_pass(&Default::default());
+            run.iter().for_each(|c| encode_dispatch(&mut pass, c));
+        }
+    }
+}
+
+pub(super) fn encode_copy(encoder: &mut wgpu::CommandEncoder, command: &Command) {
+    if let Command::Copy { from, to, to_offset, bytes } = command {
+        encoder.copy_buffer_to_buffer(from, 0, to, *to_offset, *bytes);
+    }
+}
+
+pub(super) fn encode_dispatch(pass: &mut wgpu::ComputePass<'_>, command: &Command) {
+    if let Command::Dispatch { pipeline, bindings, groups: [x, y, z] } = command {
+        pass.set_pipeline(&pipeline.raw);
+        pass.set_bind_group(0, bindings, &[]);
+        pass.dispatch_workgroups(*x, *y, *z);
+    }
+}
+
+/// A kernel call in the making: bind the buffers in the order of the shader's bindings, inputs first, then
+/// the parameters, then say how many workgroups.
+#[must_use = "nothing runs before `groups` or `threads`"]
+pub struct Launch<'a> {
+    gpu: &'a Gpu,
+    spec: ShaderSpec,
+    buffers: Vec<Buffer>,
+    params: Vec<u8>,
+}
+
+impl<'a> Launch<'a> {
+    /// The next binding.
+    pub fn bind(mut self, buffer: &Buffer) -> Self {
+        self.buffers.push(buffer.clone());
+        self
+    }
+
+    /// The parameters, as the last binding.
+    pub fn params(mut self, params: &impl bytemuck::NoUninit) -> Self {
+        self.params = bytemuck::bytes_of(params).to_vec();
+        self
+    }
+
+    /// Runs so many workgroups.
+    ///
+    /// # Errors
+    /// Where the shader cannot be made, or the device has failed.
+    pub fn groups(self, groups: [u32; 3]) -> Result<()> {
+        if groups.contains(&0) {
+            return Ok(());
+        }
+        let most = self.gpu.caps().max_groups;
+        if groups.iter().any(|&g| g > most) {
+            return Err(Error::Gpu(format!(
+                "{} needs {groups:?} workgroups and the device takes {most} in each dimension; \
+                 use a smaller batch",
+                self.spec
+            )));
+        }
+        if let Some(other) = self.buffers.iter().find(|b| !b.gpu().same(self.gpu)) {
+            return Err(Error::Gpu(format!(
+                "{}: a tensor lives on {:?}, the kernel runs on {:?}; move it first",
+                self.spec,
+                other.gpu(),
+                self.gpu
+            )));
+        }
+        let inner = &self.gpu.0;
+        let pipeline = inner.pipelines.get(&inner.device, &self.spec, inner.checked)?;
+        let mut stream = lock(&inner.stream);
+        let bindings = stream.bind(&inner.device, &pipeline, &self.buffers, &self.params);
+        stream.push(self.gpu, Command::Dispatch { pipeline, bindings, groups }, &self.buffers)
+    }
+
+    /// Runs at least `threads` invocations in workgroups of `size`, folded into two dimensions where one is
+    /// too short. The shader finds its place with `linear_index` of `common/index.wgsl`.
+    ///
+    /// # Errors
+    /// As [`Launch::groups`].
+    pub fn threads(self, threads: u64, size: u32) -> Result<()> {
+        let groups = fold(threads.div_ceil(size.into()), self.gpu.caps().max_groups);
+        self.groups(groups)
+    }
+}
+
+/// `count` workgroups as [x, y, 1] with x * y >= count and neither over `most`.
+fn fold(count: u64, most: u32) -> [u32; 3] {
+    let y = count.div_ceil(most.into()).max(1);
+    let x = count.div_ceil(y);
+    [x as u32, y.try_into().unwrap_or(u32::MAX), 1]
+}
+
+impl Gpu {
+    /// Starts a kernel call.
+    pub fn launch(&self, spec: ShaderSpec) -> Launch<'_> {
+        Launch { gpu: self, spec, buffers: Vec::new(), params: Vec::new() }
+    }
+
+    /// Copies all of `from` to the place `offset` (in bytes, a multiple of 4) of `to`.
+    ///
+    /// # Errors
+    /// Where it does not fit there.
+    pub fn copy(&self, from: &Buffer, to: &Buffer, offset: u64) -> Result<()> {
+        if offset + from.bytes() > to.bytes() {
+            return Err(Error::Gpu(format!(
+                "{} bytes do not fit at offset {offset} of a buffer of {} bytes",
+                from.bytes(),
+                to.bytes()
+            )));
+        }
+        let command = Command::Copy {
+            from: from.raw().clone(),
+            to: to.raw().clone(),
+            to_offset: offset,
+            bytes: from.bytes(),
+        };
+        lock(&self.0.stream).push(self, command, &[from.clone(), to.clone()])
+    }
+
+    /// Hands everything that was asked for to the device, without waiting for it.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn flush(&self) -> Result<()> {
+        lock(&self.0.stream).flush(self)?;
+        self.check()
+    }
+
+    /// Waits until everything that was asked for is done.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn wait(&self) -> Result<()> {
+        self.flush()?;
+        self.wait_for(None)?;
+        self.check()
+    }
+
+    pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        self.0
+            .device
+            .poll(wgpu::PollType::Wait { submission_index, timeout: None })
+            .map(|_| ())
+            .map_err(|e| Error::Gpu(format!("waiting for the GPU failed: {e}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn folding_covers_every_count_within_the_limit() {
+        for count in [1u64, 2, 65_535, 65_536, 65_537, 1_000_003, 4_000_000_000] {
+            let [x, y, _] = fold(count, 65_535);
+            assert!(u64::from(x) * u64::from(y) >= count && x <= 65_535 && y <= 65_535, "{count}: {x} x {y}");
+        }
+    }
+}

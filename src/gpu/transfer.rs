@@ -1,0 +1,149 @@
+//! Bytes to the device and back. Reading does not stop the stream: a [`Readback`] is asked for now and
+//! looked at later.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use super::device::{Gpu, lock};
+use super::pool::Buffer;
+use crate::{Error, Result};
+
+/// Bytes on their way from the device.
+pub struct Readback {
+    gpu: Gpu,
+    staging: wgpu::Buffer,
+    bytes: u64,
+    state: Arc<Mutex<MapState>>,
+}
+
+#[derive(Default)]
+struct MapState {
+    outcome: Option<Result<(), wgpu::BufferAsyncError>>,
+    waker: Option<Waker>,
+}
+
+impl Readback {
+    /// The bytes if they have arrived. Never waits.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn try_take(&mut self) -> Result<Option<Vec<u8>>> {
+        let polled = self.gpu.0.device.poll(wgpu::PollType::Poll);
+        polled.map_err(|e| Error::Gpu(format!("asking the GPU for its progress failed: {e}")))?;
+        self.take()
+    }
+
+    /// Waits for the bytes.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn wait(mut self) -> Result<Vec<u8>> {
+        self.gpu.wait_for(None)?;
+        self.take()?.ok_or_else(|| Error::Gpu("the GPU is done and has not answered a read".into()))
+    }
+
+    fn take(&mut self) -> Result<Option<Vec<u8>>> {
+        let outcome = lock(&self.state).outcome.take();
+        let Some(outcome) = outcome else { return self.gpu.check().map(|()| None) };
+        self.gpu.check()?;
+        outcome.map_err(|e| Error::Gpu(format!("reading from the GPU failed: {e}")))?;
+        let view = self.staging.get_mapped_range(..);
+        let view = view.map_err(|e| Error::Gpu(format!("reading from the GPU failed: {e}")))?;
+        Ok(Some(view[..self.bytes as usize].to_vec()))
+    }
+}
+
+impl Future for Readback {
+    type Output = Result<Vec<u8>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.try_take() {
+            Ok(Some(bytes)) => Poll::Ready(Ok(bytes)),
+            Err(e) => Poll::Ready(Err(e)),
+            Ok(None) => {
+                lock(&self.state).waker = Some(context.waker().clone());
+                // Native devices make progress only when they are polled; browsers do it by themselves.
+                #[cfg(not(target_arch = "wasm32"))]
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Gpu {
+    /// A buffer with these bytes in it (padded with zeros to a multiple of 4).
+    ///
+    /// # Errors
+    /// As [`Gpu::alloc`] and [`Gpu::write`].
+    pub fn upload(&self, bytes: &[u8]) -> Result<Buffer> {
+        let buffer = self.alloc(bytes.len() as u64)?;
+        self.write(&buffer, bytes)?;
+        Ok(buffer)
+    }
+
+    /// Replaces the content of `buffer`, behind everything asked for before.
+    ///
+    /// # Errors
+    /// Where `bytes` is longer than the buffer, and inside a recording.
+    pub fn write(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
+        self.refuse_while_recording("writing from the host")?;
+        if bytes.len() as u64 > buffer.bytes() {
+            return Err(Error::Gpu(format!(
+                "{} bytes were written to a buffer of {} bytes",
+                bytes.len(),
+                buffer.bytes()
+            )));
+        }
+        // The queue would put the write before what is not submitted yet.
+        self.flush()?;
+        let whole = bytes.len() / 4 * 4;
+        if whole > 0 {
+            self.0.queue.write_buffer(buffer.raw(), 0, &bytes[..whole]);
+        }
+        if whole < bytes.len() {
+            let mut last = [0u8; 4];
+            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+            self.0.queue.write_buffer(buffer.raw(), whole as u64, &last);
+        }
+        Ok(())
+    }
+
+    /// Asks for the content of `buffer` as it is after everything asked for before.
+    ///
+    /// # Errors
+    /// Where the device has failed, and inside a recording.
+    pub fn start_read(&self, buffer: &Buffer) -> Result<Readback> {
+        self.refuse_while_recording("reading")?;
+        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("simqat read"),
+            size: buffer.bytes(),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        self.flush()?;
+        let mut encoder = self.0.device.create_command_encoder(&Default::default());
+        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, buffer.bytes());
+        self.0.queue.submit([encoder.finish()]);
+        let state = Arc::new(Mutex::new(MapState::default()));
+        let shared = state.clone();
+        staging.map_async(wgpu::MapMode::Read, .., move |outcome| {
+            let mut state = lock(&shared);
+            state.outcome = Some(outcome);
+            if let Some(waker) = state.waker.take() {
+                waker.wake();
+            }
+        });
+        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), state })
+    }
+
+    /// Reads `buffer`, waiting for everything asked for before.
+    ///
+    /// # Errors
+    /// Where the device has failed, and inside a recording.
+    pub fn read(&self, buffer: &Buffer) -> Result<Vec<u8>> {
+        self.start_read(buffer)?.wait()
+    }
+}

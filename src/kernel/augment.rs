@@ -1,0 +1,93 @@
+//! Batches from a data set that lies on the device as bytes.
+
+use super::catalogue::{Entry, entry};
+use super::extent;
+use super::params::params;
+use crate::shader::ShaderSpec;
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+params!(GatherParams {
+    rows: u32,
+    batch: u32,
+    channels: u32,
+    height: u32,
+    width: u32,
+    out_height: u32,
+    out_width: u32,
+});
+params!(LabelParams { rows: u32, batch: u32 });
+
+fn image_shader(resize: bool) -> ShaderSpec {
+    ShaderSpec::new("augment/gather.wgsl").with("resize", resize)
+}
+
+fn label_shader() -> ShaderSpec {
+    ShaderSpec::new("augment/gather_labels.wgsl")
+}
+
+/// A data set on the device, and where in it the next batch starts.
+pub struct Source<'a> {
+    /// Pixels of [N, C, H, W] as bytes, four to a word: u32 [ceil(N * C * H * W / 4)].
+    pub pixels: &'a Tensor,
+    /// Labels, u32 [N].
+    pub labels: &'a Tensor,
+    /// Which images come in which order, u32.
+    pub order: &'a Tensor,
+    /// u32; the first is the number of the batch. It is data, so that a recording can be replayed.
+    pub progress: &'a Tensor,
+    /// C, H and W of an image.
+    pub image: [usize; 3],
+    /// [mean, deviation] of each channel after division by 255, f32 [C, 2].
+    pub normalization: &'a Tensor,
+}
+
+/// `rows` images and labels, from place `progress[0] * batch` of the order on. Images are resized to `size`
+/// [H, W] bilinearly (half-pixel centres) where they differ, and normalized: [rows, C, H, W] and u32 [rows].
+///
+/// # Errors
+/// Where the normalization does not fit the channels, or the device has failed.
+pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) -> Result<(Tensor, Tensor)> {
+    let [channels, height, width] = source.image;
+    if source.normalization.shape()[..] != [channels, 2] {
+        return Err(Error::Shape(format!(
+            "the normalization must be [{channels}, 2], one mean and deviation for each channel, not {}",
+            source.normalization.shape()
+        )));
+    }
+    let gpu = source.pixels.gpu();
+    let images = Tensor::empty(gpu, [rows, channels, size[0], size[1]], DType::F32)?;
+    let labels = Tensor::empty(gpu, [rows], DType::U32)?;
+    gpu.launch(image_shader(size != [height, width]))
+        .bind(source.pixels.buffer())
+        .bind(source.order.buffer())
+        .bind(source.progress.buffer())
+        .bind(source.normalization.buffer())
+        .bind(images.buffer())
+        .params(&GatherParams {
+            rows: extent(rows, "the batch")?,
+            batch: extent(batch, "the batch")?,
+            channels: channels as u32,
+            height: height as u32,
+            width: width as u32,
+            out_height: size[0] as u32,
+            out_width: size[1] as u32,
+        })
+        .threads(images.count() as u64, 64)?;
+    gpu.launch(label_shader())
+        .bind(source.labels.buffer())
+        .bind(source.order.buffer())
+        .bind(source.progress.buffer())
+        .bind(labels.buffer())
+        .params(&LabelParams { rows: rows as u32, batch: batch as u32 })
+        .groups([(rows as u32).div_ceil(64), 1, 1])?;
+    Ok((images, labels))
+}
+
+pub(super) fn variants() -> Vec<Entry> {
+    vec![
+        entry(image_shader(false), GatherParams::LAYOUT),
+        entry(image_shader(true), GatherParams::LAYOUT),
+        entry(label_shader(), LabelParams::LAYOUT),
+    ]
+}

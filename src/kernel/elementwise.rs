@@ -1,0 +1,301 @@
+//! Functions of each value by itself, and of pairs of values with broadcasting.
+
+use super::catalogue::{Entry, entry};
+use super::params::params;
+use super::{extent, same_shape, spread};
+use crate::shader::ShaderSpec;
+use crate::tensor::{DType, Shape, Tensor};
+use crate::{Error, Result};
+
+/// A function of one value. `a` and `b` are the launcher's constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unary {
+    /// max(x, 0)
+    Relu,
+    /// min(max(x, 0), 6)
+    Relu6,
+    /// x above zero, a * x below
+    LeakyRelu,
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// tanh(x)
+    Tanh,
+    /// exp(x)
+    Exp,
+    /// ln(x)
+    Log,
+    /// square root
+    Sqrt,
+    /// -x
+    Neg,
+    /// a * x + b
+    Affine,
+}
+
+impl Unary {
+    const ALL: [Unary; 10] = [
+        Unary::Relu,
+        Unary::Relu6,
+        Unary::LeakyRelu,
+        Unary::Sigmoid,
+        Unary::Tanh,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Sqrt,
+        Unary::Neg,
+        Unary::Affine,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Unary::Relu => "relu",
+            Unary::Relu6 => "relu6",
+            Unary::LeakyRelu => "leaky_relu",
+            Unary::Sigmoid => "sigmoid",
+            Unary::Tanh => "tanh",
+            Unary::Exp => "exp",
+            Unary::Log => "log",
+            Unary::Sqrt => "sqrt",
+            Unary::Neg => "neg",
+            Unary::Affine => "affine",
+        }
+    }
+
+    fn shader(self, unroll: u32) -> ShaderSpec {
+        ShaderSpec::new("elementwise/unary.wgsl").with("op", self.name()).with("unroll", unroll)
+    }
+}
+
+/// A function of two values. In the gradients, the first operand is the incoming gradient and the second what
+/// the forward kept: its input for ReLU and Log, its output for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// a + b
+    Add,
+    /// a - b
+    Sub,
+    /// a * b
+    Mul,
+    /// a / b
+    Div,
+    /// the larger
+    Max,
+    /// the smaller
+    Min,
+    /// a where b > 0, else 0; b may be the ReLU's input or its output
+    ReluGrad,
+    /// a where 0 < b < 6, else 0
+    Relu6Grad,
+    /// a where b > 0, else c * a
+    LeakyReluGrad,
+    /// a * b * (1 - b)
+    SigmoidGrad,
+    /// a * (1 - b^2)
+    TanhGrad,
+    /// a / b
+    LogGrad,
+    /// a / (2 b)
+    SqrtGrad,
+}
+
+impl Binary {
+    const ALL: [Binary; 13] = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::Max,
+        Binary::Min,
+        Binary::ReluGrad,
+        Binary::Relu6Grad,
+        Binary::LeakyReluGrad,
+        Binary::SigmoidGrad,
+        Binary::TanhGrad,
+        Binary::LogGrad,
+        Binary::SqrtGrad,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Max => "max",
+            Binary::Min => "min",
+            Binary::ReluGrad => "relu_grad",
+            Binary::Relu6Grad => "relu6_grad",
+            Binary::LeakyReluGrad => "leaky_relu_grad",
+            Binary::SigmoidGrad => "sigmoid_grad",
+            Binary::TanhGrad => "tanh_grad",
+            Binary::LogGrad => "log_grad",
+            Binary::SqrtGrad => "sqrt_grad",
+        }
+    }
+
+    fn shader(self, unroll: u32) -> ShaderSpec {
+        ShaderSpec::new("elementwise/binary.wgsl").with("op", self.name()).with("unroll", unroll)
+    }
+
+    fn broadcast_shader(self) -> ShaderSpec {
+        ShaderSpec::new("elementwise/broadcast.wgsl").with("op", self.name())
+    }
+}
+
+params!(UnaryParams { vectors: u32, stride: u32, a: f32, b: f32 });
+params!(BinaryParams { vectors: u32, stride: u32, c: f32, unused: u32 });
+params!(BroadcastParams {
+    extents: [u32; 8],
+    a_strides: [u32; 8],
+    b_strides: [u32; 8],
+    count: u32,
+    axes: u32,
+    c: f32,
+    unused: u32,
+});
+
+/// Most axes that are left after neighbours that stretch alike were joined.
+const MOST_AXES: usize = 8;
+
+/// `op` of every value, with the constants `a` and `b` where the op has such.
+///
+/// # Errors
+/// Where `x` is not f32, or the device has failed.
+pub fn unary(op: Unary, x: &Tensor, a: f32, b: f32) -> Result<Tensor> {
+    x.expect(DType::F32)?;
+    let y = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
+    let vectors = x.count().div_ceil(4);
+    let (unroll, threads) = spread(vectors);
+    // Invocation i takes vectors i, i + stride, ...: neighbours read neighbours.
+    let params =
+        UnaryParams { vectors: extent(vectors, "the number of values")?, stride: threads as u32, a, b };
+    x.gpu()
+        .launch(op.shader(unroll))
+        .bind(x.buffer())
+        .bind(y.buffer())
+        .params(&params)
+        .threads(threads, 64)?;
+    Ok(y)
+}
+
+/// `op` of every pair of values; extents of 1 and missing leading axes stretch, as in NumPy. `c` is the
+/// constant of the ops that have one.
+///
+/// # Errors
+/// Where an operand is not f32, the shapes do not broadcast, or the device has failed.
+pub fn binary(op: Binary, a: &Tensor, b: &Tensor, c: f32) -> Result<Tensor> {
+    a.expect(DType::F32)?;
+    b.expect(DType::F32)?;
+    if a.shape() != b.shape() {
+        return broadcast(op, a, b, c);
+    }
+    let y = Tensor::empty(a.gpu(), a.shape(), DType::F32)?;
+    let vectors = a.count().div_ceil(4);
+    let (unroll, threads) = spread(vectors);
+    let params = BinaryParams {
+        vectors: extent(vectors, "the number of values")?,
+        stride: threads as u32,
+        c,
+        unused: 0,
+    };
+    a.gpu()
+        .launch(op.shader(unroll))
+        .bind(a.buffer())
+        .bind(b.buffer())
+        .bind(y.buffer())
+        .params(&params)
+        .threads(threads, 64)?;
+    Ok(y)
+}
+
+fn broadcast(op: Binary, a: &Tensor, b: &Tensor, c: f32) -> Result<Tensor> {
+    let shape = a.shape().broadcast(b.shape())?;
+    let y = Tensor::empty(a.gpu(), &shape, DType::F32)?;
+    let axes = joined_axes(&shape, a.shape(), b.shape());
+    if axes.len() > MOST_AXES {
+        return Err(Error::Shape(format!(
+            "{} and {} stretch along too many separate axes; reshape them to at most {MOST_AXES}",
+            a.shape(),
+            b.shape()
+        )));
+    }
+    let mut params = BroadcastParams {
+        count: extent(shape.count(), "the number of values")?,
+        axes: axes.len() as u32,
+        c,
+        ..Default::default()
+    };
+    for (i, axis) in axes.iter().enumerate() {
+        params.extents[i] = axis.extent as u32;
+        params.a_strides[i] = axis.a_stride as u32;
+        params.b_strides[i] = axis.b_stride as u32;
+    }
+    a.gpu()
+        .launch(op.broadcast_shader())
+        .bind(a.buffer())
+        .bind(b.buffer())
+        .bind(y.buffer())
+        .params(&params)
+        .threads(shape.count() as u64, 64)?;
+    Ok(y)
+}
+
+struct Axis {
+    extent: usize,
+    a_stride: usize,
+    b_stride: usize,
+}
+
+/// The axes of the result, innermost first, neighbours joined where both operands walk on evenly.
+fn joined_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<Axis> {
+    let mut axes: Vec<Axis> = Vec::new();
+    let (mut a_step, mut b_step) = (1, 1);
+    for from_end in 1..=shape.len() {
+        let extent = shape[shape.len() - from_end];
+        let own = |s: &Shape| if from_end <= s.len() { s[s.len() - from_end] } else { 1 };
+        let (a_extent, b_extent) = (own(a), own(b));
+        let axis = Axis {
+            extent,
+            a_stride: if a_extent == 1 { 0 } else { a_step },
+            b_stride: if b_extent == 1 { 0 } else { b_step },
+        };
+        a_step *= a_extent;
+        b_step *= b_extent;
+        if extent == 1 {
+            continue;
+        }
+        match axes.last_mut() {
+            Some(inner)
+                if axis.a_stride == inner.a_stride * inner.extent
+                    && axis.b_stride == inner.b_stride * inner.extent =>
+            {
+                inner.extent *= extent;
+            }
+            _ => axes.push(axis),
+        }
+    }
+    axes
+}
+
+/// Adds `b` to `a`: for gradients that come from several sides.
+///
+/// # Errors
+/// Where the shapes differ, or the device has failed.
+pub fn add_same(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    same_shape("adding gradients", a.shape(), b.shape())?;
+    binary(Binary::Add, a, b, 0.0)
+}
+
+pub(super) fn variants() -> Vec<Entry> {
+    let unary = Unary::ALL
+        .into_iter()
+        .flat_map(|op| [1, 4].map(|unroll| entry(op.shader(unroll), UnaryParams::LAYOUT)));
+    let binary = Binary::ALL.into_iter().flat_map(|op| {
+        [
+            entry(op.shader(1), BinaryParams::LAYOUT),
+            entry(op.shader(4), BinaryParams::LAYOUT),
+            entry(op.broadcast_shader(), BroadcastParams::LAYOUT),
+        ]
+    });
+    unary.chain(binary).collect()
+}

@@ -1,0 +1,36 @@
+//! Typed launchers, one file for each family of shaders: they check shapes, choose a variant, and start it.
+//! Each takes tensors and returns new ones; gradients are kernels like any other, and who calls them when is
+//! decided above.
+
+pub mod augment;
+pub mod catalogue;
+pub mod elementwise;
+pub mod loss;
+pub mod momentum;
+mod params;
+pub mod pool;
+pub mod quantize;
+pub mod random;
+pub mod reduce;
+
+use crate::tensor::Shape;
+use crate::{Error, Result};
+
+/// How many times an elementwise kernel's body is repeated for one invocation, and how many invocations that
+/// makes: large tensors amortize the index arithmetic, small ones need the lanes.
+fn spread(vectors: usize) -> (u32, u64) {
+    let unroll = if vectors >= 8192 { 4 } else { 1 };
+    (unroll as u32, vectors.div_ceil(unroll) as u64)
+}
+
+/// A size as shaders hold it.
+///
+/// # Errors
+/// Where it does not fit: an index in a shader has 32 bits.
+fn extent(value: usize, what: &str) -> Result<u32> {
+    u32::try_from(value).map_err(|_| Error::Shape(format!("{what} is {value}, and shaders count in 32 bits")))
+}
+
+fn same_shape(what: &str, a: &Shape, b: &Shape) -> Result<()> {
+    if a == b { Ok(()) } else { Err(Error::Shape(format!("{what}: the shapes {a} and {b} differ"))) }
+}

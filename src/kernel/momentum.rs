@@ -1,0 +1,62 @@
+//! The update of stochastic gradient descent with momentum.
+
+use super::catalogue::{Entry, entry};
+use super::params::params;
+use super::{extent, same_shape, spread};
+use crate::Result;
+use crate::shader::ShaderSpec;
+use crate::tensor::{DType, Tensor};
+
+params!(MomentumParams { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 });
+
+fn shader(unroll: u32) -> ShaderSpec {
+    ShaderSpec::new("optim/momentum.wgsl").with("unroll", unroll)
+}
+
+/// What the update reads besides the parameter and its gradient.
+pub struct Settings<'a> {
+    /// Learning rate, f32 [1]: on the device, so that it may change between replays of a recording.
+    pub rate: &'a Tensor,
+    /// u32 [>= 3]; where the third is not 0, nothing changes (see [`super::loss::tally`]).
+    pub progress: &'a Tensor,
+    /// Share of the last step's velocity that stays.
+    pub momentum: f32,
+    /// Factor of the parameter that is added to its gradient.
+    pub weight_decay: f32,
+}
+
+/// v = momentum * v + g + weight_decay * p, then p = p - rate * v; both in place.
+///
+/// # Errors
+/// Where shapes disagree, or the device has failed.
+pub fn update(
+    parameter: &Tensor,
+    velocity: &Tensor,
+    gradient: &Tensor,
+    settings: &Settings<'_>,
+) -> Result<()> {
+    same_shape("a parameter and its gradient", parameter.shape(), gradient.shape())?;
+    same_shape("a parameter and its velocity", parameter.shape(), velocity.shape())?;
+    settings.progress.expect(DType::U32)?;
+    let vectors = parameter.count().div_ceil(4);
+    let (unroll, threads) = spread(vectors);
+    parameter
+        .gpu()
+        .launch(shader(unroll))
+        .bind(gradient.buffer())
+        .bind(settings.rate.buffer())
+        .bind(settings.progress.buffer())
+        .bind(velocity.buffer())
+        .bind(parameter.buffer())
+        .params(&MomentumParams {
+            vectors: extent(vectors, "the size of a parameter")?,
+            stride: threads as u32,
+            momentum: settings.momentum,
+            weight_decay: settings.weight_decay,
+        })
+        .threads(threads, 64)
+}
+
+pub(super) fn variants() -> Vec<Entry> {
+    [1, 4].map(|unroll| entry(shader(unroll), MomentumParams::LAYOUT)).into()
+}

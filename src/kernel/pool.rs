@@ -1,0 +1,178 @@
+//! Max and average pooling of [N, C, H, W].
+
+use super::catalogue::{Entry, entry};
+use super::params::params;
+use super::{extent, same_shape};
+use crate::gpu::Gpu;
+use crate::shader::ShaderSpec;
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// Windows over a plane, in pixels; y before x everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Height and width of a window.
+    pub kernel: [usize; 2],
+    /// Steps from one window to the next.
+    pub stride: [usize; 2],
+    /// Rows and columns added on each side; never part of a maximum.
+    pub padding: [usize; 2],
+}
+
+impl Window {
+    /// A square window of `size`, moved by its own size, without padding.
+    pub fn square(size: usize) -> Self {
+        Window { kernel: [size; 2], stride: [size; 2], padding: [0; 2] }
+    }
+
+    /// Height and width of the pooled plane, by PyTorch's rule: windows that fit, rounded down.
+    ///
+    /// # Errors
+    /// Where a number is zero, a window is larger than the padded plane, or the padding larger than half a
+    /// window (a window could lie in the padding alone).
+    pub fn output(&self, plane: [usize; 2]) -> Result<[usize; 2]> {
+        let mut out = [0; 2];
+        for axis in 0..2 {
+            let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
+            let padded = plane[axis] + 2 * padding;
+            if kernel == 0 || stride == 0 || padding > kernel / 2 || padded < kernel {
+                return Err(Error::Shape(format!("{self:?} does not fit a plane of {plane:?}")));
+            }
+            out[axis] = (padded - kernel) / stride + 1;
+        }
+        Ok(out)
+    }
+
+    fn constants(&self, spec: ShaderSpec) -> ShaderSpec {
+        let c = |v: usize| v as u32;
+        spec.with("kernel_y", c(self.kernel[0]))
+            .with("kernel_x", c(self.kernel[1]))
+            .with("stride_y", c(self.stride[0]))
+            .with("stride_x", c(self.stride[1]))
+            .with("pad_top", c(self.padding[0]))
+            .with("pad_left", c(self.padding[1]))
+    }
+
+    fn max_shader(&self, backward: bool, relu: bool) -> ShaderSpec {
+        let file = if backward { "pool/max_backward.wgsl" } else { "pool/max_forward.wgsl" };
+        self.constants(ShaderSpec::new(file)).with("relu", relu)
+    }
+
+    fn average_shader(&self, direction: &'static str, count_padding: bool) -> ShaderSpec {
+        self.constants(ShaderSpec::new("pool/average.wgsl"))
+            .with("direction", direction)
+            .with("count_padding", count_padding)
+    }
+}
+
+params!(PoolParams { planes: u32, height: u32, width: u32, out_height: u32, out_width: u32 });
+
+impl PoolParams {
+    /// From the unpooled shape [N, C, H, W].
+    fn new([n, c, h, w]: [usize; 4], [oh, ow]: [usize; 2]) -> Result<Self> {
+        extent(n * c * h * w, "the number of pixels")?;
+        Ok(PoolParams {
+            planes: (n * c) as u32,
+            height: h as u32,
+            width: w as u32,
+            out_height: oh as u32,
+            out_width: ow as u32,
+        })
+    }
+}
+
+/// Max pooling of [N, C, H, W]; with `relu`, of max(x, 0), in one pass. Returns the result and, for the
+/// backward, the place of each maximum in its plane.
+///
+/// # Errors
+/// Where the window does not fit, or the device has failed.
+pub fn max_forward(x: &Tensor, window: &Window, relu: bool) -> Result<(Tensor, Tensor)> {
+    let shape = x.shape().nchw("the input of max pooling")?;
+    let [n, c, h, w] = shape;
+    let [oh, ow] = window.output([h, w])?;
+    let y = Tensor::empty(x.gpu(), [n, c, oh, ow], DType::F32)?;
+    let places = Tensor::empty(x.gpu(), [n, c, oh, ow], DType::U32)?;
+    x.gpu()
+        .launch(window.max_shader(false, relu))
+        .bind(x.buffer())
+        .bind(y.buffer())
+        .bind(places.buffer())
+        .params(&PoolParams::new(shape, [oh, ow])?)
+        .threads(y.count() as u64, 64)?;
+    Ok((y, places))
+}
+
+/// Gradient of [`max_forward`] for an input of shape [N, C, H, W]. `y` is the forward's result where a ReLU
+/// was part of it.
+///
+/// # Errors
+/// Where shapes disagree, or the device has failed.
+pub fn max_backward(
+    dy: &Tensor,
+    places: &Tensor,
+    y: Option<&Tensor>,
+    shape: [usize; 4],
+    window: &Window,
+) -> Result<Tensor> {
+    same_shape("the gradient of max pooling", dy.shape(), places.shape())?;
+    let [.., oh, ow] = dy.shape().nchw("the gradient of max pooling")?;
+    let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
+    let mut launch =
+        dy.gpu().launch(window.max_shader(true, y.is_some())).bind(dy.buffer()).bind(places.buffer());
+    if let Some(y) = y {
+        launch = launch.bind(y.buffer());
+    }
+    launch.bind(dx.buffer()).params(&PoolParams::new(shape, [oh, ow])?).threads(dx.count() as u64, 64)?;
+    Ok(dx)
+}
+
+/// Average pooling of [N, C, H, W]. With `count_padding`, padding takes part as zeros.
+///
+/// # Errors
+/// Where the window does not fit, or the device has failed.
+pub fn average_forward(x: &Tensor, window: &Window, count_padding: bool) -> Result<Tensor> {
+    let shape = x.shape().nchw("the input of average pooling")?;
+    let [n, c, h, w] = shape;
+    let out = window.output([h, w])?;
+    let y = Tensor::empty(x.gpu(), [n, c, out[0], out[1]], DType::F32)?;
+    let spec = window.average_shader("forward", count_padding);
+    average(x.gpu(), spec, x, &y, PoolParams::new(shape, out)?)?;
+    Ok(y)
+}
+
+/// Gradient of [`average_forward`] for an input of shape [N, C, H, W].
+///
+/// # Errors
+/// Where shapes disagree, or the device has failed.
+pub fn average_backward(
+    dy: &Tensor,
+    shape: [usize; 4],
+    window: &Window,
+    count_padding: bool,
+) -> Result<Tensor> {
+    let [.., oh, ow] = dy.shape().nchw("the gradient of average pooling")?;
+    let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
+    let spec = window.average_shader("backward", count_padding);
+    average(dy.gpu(), spec, dy, &dx, PoolParams::new(shape, [oh, ow])?)?;
+    Ok(dx)
+}
+
+fn average(gpu: &Gpu, spec: ShaderSpec, x: &Tensor, y: &Tensor, params: PoolParams) -> Result<()> {
+    gpu.launch(spec).bind(x.buffer()).bind(y.buffer()).params(&params).threads(y.count() as u64, 64)
+}
+
+pub(super) fn variants() -> Vec<Entry> {
+    let windows = [
+        Window::square(2),
+        Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+        Window { kernel: [2, 3], stride: [1, 2], padding: [0, 1] },
+    ];
+    let each = |window: &Window| {
+        let max = [(false, false), (false, true), (true, false), (true, true)];
+        let average = [("forward", false), ("forward", true), ("backward", false), ("backward", true)];
+        let max = max.map(|(backward, relu)| window.max_shader(backward, relu));
+        let average = average.map(|(direction, count)| window.average_shader(direction, count));
+        max.into_iter().chain(average).map(|s| entry(s, PoolParams::LAYOUT)).collect::<Vec<_>>()
+    };
+    windows.iter().flat_map(each).collect()
+}

@@ -1,0 +1,110 @@
+//! Compiled pipelines, made once per spec.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::{ShaderSpec, render};
+use crate::Result;
+
+/// A compiled shader with the layout of its one bind group.
+pub struct Pipeline {
+    /// What it was made from; also its name in profiles.
+    pub spec: ShaderSpec,
+    /// Tells pipelines apart in caches.
+    pub id: u64,
+    pub(crate) raw: wgpu::ComputePipeline,
+    pub(crate) layout: wgpu::BindGroupLayout,
+}
+
+/// Pipelines by spec.
+#[derive(Default)]
+pub struct PipelineCache {
+    made: Mutex<HashMap<ShaderSpec, Arc<Pipeline>>>,
+}
+
+impl PipelineCache {
+    /// The pipeline of `spec`, compiled on its first use.
+    ///
+    /// `checked` keeps wgpu's bounds checks and loop guards in the shader; tests want them, and they cost up
+    /// to 1.6 times on kernels that live in workgroup memory.
+    ///
+    /// # Errors
+    /// Where the template does not render. A shader that does not compile is reported by the device.
+    pub fn get(&self, device: &wgpu::Device, spec: &ShaderSpec, checked: bool) -> Result<Arc<Pipeline>> {
+        let mut made = self.made.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(pipeline) = made.get(spec) {
+            return Ok(pipeline.clone());
+        }
+        let text = render(spec)?;
+        let entries = bindings(&text);
+        let label = spec.to_string();
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(&label),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
+        let checks = if checked {
+            wgpu::ShaderRuntimeChecks::checked()
+        } else {
+            wgpu::ShaderRuntimeChecks::unchecked()
+        };
+        // SAFETY: unchecked shaders must stay in bounds and end their loops. They are this library's own,
+        // launched with sizes that the launchers derive from the buffers, and the tests run all of them checked.
+        let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&label),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let raw = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..Default::default()
+            },
+            cache: None,
+        });
+        let pipeline = Arc::new(Pipeline { spec: spec.clone(), id: made.len() as u64, raw, layout });
+        made.insert(spec.clone(), pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// How many pipelines were compiled.
+    pub fn len(&self) -> usize {
+        self.made.lock().unwrap_or_else(|e| e.into_inner()).len()
+    }
+
+    /// True before the first kernel ran.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The bindings that a shader declares, each on a line of the form `@group(0) @binding(N) var<KIND> ...`.
+///
+/// wgpu could derive a layout by itself, but leaves out what a variant does not touch; then launchers would
+/// have to know which variant touches what.
+fn bindings(text: &str) -> Vec<wgpu::BindGroupLayoutEntry> {
+    let declared = text.lines().filter_map(|line| {
+        let (number, rest) = line.trim_start().strip_prefix("@group(0) @binding(")?.split_once(')')?;
+        let kind = rest.trim_start().strip_prefix("var<")?.split_once('>')?.0.replace(' ', "");
+        let ty = match kind.as_str() {
+            "uniform" => wgpu::BufferBindingType::Uniform,
+            "storage,read_write" => wgpu::BufferBindingType::Storage { read_only: false },
+            _ => wgpu::BufferBindingType::Storage { read_only: true },
+        };
+        Some(wgpu::BindGroupLayoutEntry {
+            binding: number.trim().parse().ok()?,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        })
+    });
+    declared.collect()
+}

@@ -1,0 +1,86 @@
+//! The WGSL sources, and how a template becomes a shader.
+//!
+//! Templates stay WGSL that an editor can read: statements are comments (`//% for i in range(tile)`), values
+//! stand between `/*{` and `}*/`.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, UndefinedBehavior, Value};
+
+use super::{Constant, ShaderSpec};
+use crate::{Error, Result};
+
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => {
+        /// Every WGSL file of the library, by its path under `shaders/`.
+        pub const SOURCES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../shaders/", $path)))),*];
+    };
+}
+
+sources![
+    "augment/gather.wgsl",
+    "augment/gather_labels.wgsl",
+    "common/index.wgsl",
+    "elementwise/binary.wgsl",
+    "elementwise/binary_ops.wgsl",
+    "elementwise/broadcast.wgsl",
+    "elementwise/unary.wgsl",
+    "loss/softmax_cross_entropy.wgsl",
+    "loss/tally.wgsl",
+    "optim/momentum.wgsl",
+    "pool/average.wgsl",
+    "pool/max_backward.wgsl",
+    "pool/max_forward.wgsl",
+    "quant/fake_quant.wgsl",
+    "quant/grid.wgsl",
+    "quant/observe.wgsl",
+    "quant/straight_through.wgsl",
+    "quant/update_range.wgsl",
+    "random/fill.wgsl",
+    "random/philox.wgsl",
+    "reduce/serial.wgsl",
+    "reduce/tree.wgsl",
+];
+
+fn environment() -> &'static Environment<'static> {
+    static ENVIRONMENT: OnceLock<Environment<'static>> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder()
+            .line_statement_prefix("//%")
+            .variable_delimiters("/*{", "}*/")
+            .build()
+            .expect("the delimiters are constants that do not collide");
+        environment.set_syntax(syntax);
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        for (path, text) in SOURCES {
+            environment
+                .add_template(path, text)
+                .unwrap_or_else(|e| panic!("shaders/{path} is not a template: {e:#}"));
+        }
+        environment
+    })
+}
+
+/// The WGSL text of a shader.
+///
+/// # Errors
+/// Where there is no such source, or the template asks for a constant that the spec does not give.
+pub fn render(spec: &ShaderSpec) -> Result<String> {
+    let describe = |e: minijinja::Error| Error::Gpu(format!("shader {spec}: {e:#}"));
+    let constants: BTreeMap<&'static str, Value> = spec
+        .constants()
+        .iter()
+        .map(|(name, value)| {
+            let value = match value {
+                Constant::Int(v) => Value::from(*v),
+                Constant::Bool(v) => Value::from(*v),
+                Constant::Name(v) => Value::from(*v),
+            };
+            (*name, value)
+        })
+        .collect();
+    environment().get_template(spec.file()).and_then(|t| t.render(Value::from(constants))).map_err(describe)
+}

@@ -1,0 +1,32 @@
+//! What the integration tests share: one device, and comparisons that say where they fail.
+#![allow(dead_code)] // each test binary uses a part
+
+use std::sync::OnceLock;
+
+use simqat::gpu::{Gpu, GpuOptions};
+
+/// The adapter of this machine, with bounds checks on and fresh memory poisoned. Without an adapter the tests
+/// fail, with the reason: a suite that runs nothing must not pass.
+pub fn gpu() -> Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| {
+        let options = GpuOptions { checked: true, poison: true, ..Default::default() };
+        Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
+    })
+    .clone()
+}
+
+/// Fails at the first value that is farther than `relative * |expected| + absolute` from what is expected, or
+/// that is NaN where none is expected.
+#[track_caller]
+pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], relative: f32, absolute: f32) {
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths differ");
+    for (i, (&a, &e)) in actual.iter().zip(expected).enumerate() {
+        let off = (a - e).abs();
+        assert!(
+            off <= relative * e.abs() + absolute || a.to_bits() == e.to_bits(),
+            "{what}: value {i} of {} is {a}, expected {e}",
+            actual.len()
+        );
+    }
+}

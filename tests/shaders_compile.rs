@@ -1,0 +1,136 @@
+//! Every variant of every shader, on a machine without any of the backends: validation, the layout of its
+//! parameters, its demands on the device, and translation to SPIR-V (Vulkan), MSL (Metal) and HLSL (DX12).
+
+use naga::back::{hlsl, msl, spv};
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, TypeInner};
+use simqat::kernel::catalogue::{Entry, catalogue};
+use simqat::shader::{SOURCES, render};
+
+/// WebGPU's default limits.
+const WORKGROUP_INVOCATIONS: u32 = 256;
+const WORKGROUP_BYTES: u32 = 16_384;
+const STORAGE_BUFFERS: usize = 8;
+
+struct Checked {
+    module: naga::Module,
+    info: naga::valid::ModuleInfo,
+}
+
+fn check(entry: &Entry) -> Checked {
+    let text = render(&entry.spec).unwrap_or_else(|e| panic!("{}: {e}", entry.spec));
+    let module = naga::front::wgsl::parse_str(&text)
+        .unwrap_or_else(|e| panic!("{}: {}\n{text}", entry.spec, e.emit_to_string(&text)));
+    let capabilities = Capabilities::SUBGROUP;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{}: {}\n{text}", entry.spec, e.emit_to_string(&text)));
+    Checked { module, info }
+}
+
+fn size_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u32 {
+    module.types[ty].inner.size(module.to_ctx())
+}
+
+#[test]
+fn every_variant_is_valid_and_translates_to_every_backend() {
+    let all = catalogue();
+    assert!(all.len() > 100, "the catalogue holds only {} variants", all.len());
+    for entry in &all {
+        let Checked { module, info } = check(entry);
+        let spec = &entry.spec;
+        spv::write_vec(&module, &info, &spv::Options { lang_version: (1, 3), ..Default::default() }, None)
+            .unwrap_or_else(|e| panic!("{spec} to SPIR-V: {e}"));
+        let options =
+            msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{spec} to MSL: {e}"));
+        let options = hlsl::Options {
+            shader_model: hlsl::ShaderModel::V6_0,
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
+        let mut text = String::new();
+        let pipeline = hlsl::PipelineOptions::default();
+        hlsl::Writer::new(&mut text, &options, &pipeline)
+            .write(&module, &info, None)
+            .unwrap_or_else(|e| panic!("{spec} to HLSL: {e}"));
+    }
+}
+
+#[test]
+fn every_variant_fits_the_default_limits_of_webgpu() {
+    for entry in &catalogue() {
+        let Checked { module, .. } = check(entry);
+        let spec = &entry.spec;
+        let [main] = &module.entry_points[..] else { panic!("{spec}: not exactly one entry point") };
+        assert_eq!(main.name, "main", "{spec}");
+        let invocations: u32 = main.workgroup_size.iter().product();
+        assert!(invocations <= WORKGROUP_INVOCATIONS, "{spec}: {invocations} invocations");
+        let in_space = |space: fn(&AddressSpace) -> bool| {
+            module.global_variables.iter().filter(move |(_, v)| space(&v.space)).map(|(_, v)| v)
+        };
+        let shared: u32 = in_space(|s| *s == AddressSpace::WorkGroup).map(|v| size_of(&module, v.ty)).sum();
+        assert!(shared <= WORKGROUP_BYTES, "{spec}: {shared} bytes of workgroup memory");
+        let storage = in_space(|s| matches!(s, AddressSpace::Storage { .. })).count();
+        assert!(storage < STORAGE_BUFFERS, "{spec}: {storage} storage buffers");
+    }
+}
+
+#[test]
+fn bindings_are_dense_with_inputs_first_and_parameters_last() {
+    for entry in &catalogue() {
+        let Checked { module, .. } = check(entry);
+        let spec = &entry.spec;
+        let mut bound: Vec<_> = module
+            .global_variables
+            .iter()
+            .filter_map(|(_, v)| v.binding.map(|b| (b.group, b.binding, v.space)))
+            .collect();
+        bound.sort_by_key(|&(group, binding, _)| (group, binding));
+        let rank = |space: AddressSpace| match space {
+            AddressSpace::Storage { access } if !access.contains(naga::StorageAccess::STORE) => 0,
+            AddressSpace::Storage { .. } => 1,
+            _ => 2,
+        };
+        for (i, &(group, binding, space)) in bound.iter().enumerate() {
+            assert_eq!((group, binding as usize), (0, i), "{spec}: bindings are not dense");
+            assert!(i == 0 || rank(bound[i - 1].2) <= rank(space), "{spec}: binding {i} is out of order");
+        }
+    }
+}
+
+#[test]
+fn parameter_blocks_are_the_same_in_rust_and_in_wgsl() {
+    for entry in &catalogue() {
+        let Checked { module, .. } = check(entry);
+        let in_shader: Vec<(String, usize)> = module
+            .types
+            .iter()
+            .filter(|(_, t)| t.name.as_deref() == Some("Params"))
+            .flat_map(|(_, t)| match &t.inner {
+                TypeInner::Struct { members, .. } => members.clone(),
+                _ => Vec::new(),
+            })
+            .map(|m| (m.name.unwrap_or_default(), m.offset as usize))
+            .collect();
+        // Rust's side may end in padding that the shader does not name.
+        let in_rust: Vec<(String, usize)> = entry
+            .params
+            .iter()
+            .filter(|(name, _)| *name != "unused")
+            .map(|&(name, offset)| (name.to_string(), offset))
+            .collect();
+        assert_eq!(in_rust, in_shader, "{}", entry.spec);
+    }
+}
+
+#[test]
+fn every_source_is_used_by_a_variant_or_an_include() {
+    let variants = catalogue();
+    for (path, _) in SOURCES {
+        let launched = variants.iter().any(|e| e.spec.file() == *path);
+        let included = SOURCES.iter().any(|(_, text)| text.contains(&format!("include \"{path}\"")));
+        assert!(launched || included, "shaders/{path} is in the table and nothing uses it");
+    }
+}
