@@ -1,5 +1,8 @@
 //! The handle that everything above holds: a device, its queue, and what this library keeps beside them.
 
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{self, AdapterSummary, GpuOptions};
@@ -69,6 +72,7 @@ pub(super) struct Inner {
     pub pool: Mutex<Pool>,
     pub stream: Mutex<Stream>,
     pub fault: Arc<Mutex<Option<String>>>,
+    pub memos: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
 }
 
 /// A panic elsewhere must not turn every later call into a second panic.
@@ -160,6 +164,7 @@ impl Gpu {
             pool: Mutex::new(Pool::default()),
             stream: Mutex::new(Stream::default()),
             fault: Arc::default(),
+            memos: Mutex::default(),
         }))
     }
 
@@ -187,6 +192,27 @@ impl Gpu {
     /// GPU memory of tensors: in use, taken from the device, and the most that was in use.
     pub fn memory(&self) -> MemoryUse {
         lock(&self.0.pool).usage()
+    }
+
+    /// What `make` gave for this key the first time: for choices that upper floors make once per shape.
+    pub(crate) fn memo<K, V>(&self, key: K, make: impl FnOnce(&K) -> V) -> Arc<V>
+    where
+        K: Eq + Hash + Send + 'static,
+        V: Send + Sync + 'static,
+    {
+        let mut memos = lock(&self.0.memos);
+        let any = memos
+            .entry(TypeId::of::<(K, V)>())
+            .or_insert_with(|| Box::new(HashMap::<K, Arc<V>>::new()) as Box<dyn Any + Send>);
+        let Some(table) = any.downcast_mut::<HashMap<K, Arc<V>>>() else {
+            unreachable!("tables are kept by their own type")
+        };
+        if let Some(found) = table.get(&key) {
+            return found.clone();
+        }
+        let made = Arc::new(make(&key));
+        table.insert(key, made.clone());
+        made
     }
 
     /// Two handles of one device.

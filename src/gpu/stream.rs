@@ -179,6 +179,12 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// The parameters as bytes; none where they are empty.
+    pub fn param_bytes(mut self, params: &[u8]) -> Self {
+        self.params = params.to_vec();
+        self
+    }
+
     /// Runs so many workgroups.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use super::catalogue::{Entry, entry};
 use super::params::params;
 use super::{extent, same_shape, spread};
+use crate::gpu::Gpu;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
@@ -144,6 +145,7 @@ impl Binary {
 
 params!(UnaryParams { vectors: u32, stride: u32, a: f32, b: f32 });
 params!(BinaryParams { vectors: u32, stride: u32, c: f32, unused: u32 });
+params!(FillParams { vectors: u32, value: f32 });
 params!(BroadcastParams {
     extents: [u32; 8],
     a_strides: [u32; 8],
@@ -153,6 +155,10 @@ params!(BroadcastParams {
     c: f32,
     unused: u32,
 });
+
+fn fill_shader() -> ShaderSpec {
+    ShaderSpec::new("elementwise/fill.wgsl")
+}
 
 /// Most axes that are left after neighbours that stretch alike were joined.
 const MOST_AXES: usize = 8;
@@ -277,6 +283,20 @@ fn joined_axes(shape: &Shape, a: &Shape, b: &Shape) -> Vec<Axis> {
     axes
 }
 
+/// One value everywhere. Unlike a tensor that comes from the host, this can be part of a recording.
+///
+/// # Errors
+/// Where the device has failed.
+pub fn fill(gpu: &Gpu, shape: impl Into<Shape>, value: f32) -> Result<Tensor> {
+    let y = Tensor::empty(gpu, shape, DType::F32)?;
+    let vectors = extent(y.count().div_ceil(4), "the number of values")?;
+    gpu.launch(fill_shader())
+        .bind(y.buffer())
+        .params(&FillParams { vectors, value })
+        .threads(vectors.into(), 64)?;
+    Ok(y)
+}
+
 /// Adds `b` to `a`: for gradients that come from several sides.
 ///
 /// # Errors
@@ -297,5 +317,5 @@ pub(super) fn variants() -> Vec<Entry> {
             entry(op.broadcast_shader(), BroadcastParams::LAYOUT),
         ]
     });
-    unary.chain(binary).collect()
+    unary.chain(binary).chain([entry(fill_shader(), FillParams::LAYOUT)]).collect()
 }

@@ -4,10 +4,14 @@
 
 pub mod augment;
 pub mod catalogue;
+pub mod conv;
 pub mod elementwise;
+pub mod gemm;
+pub mod geometry;
 pub mod loss;
 pub mod momentum;
 mod params;
+mod plan;
 pub mod pool;
 pub mod quantize;
 pub mod random;

@@ -54,7 +54,7 @@ fn environment() -> &'static Environment<'static> {
             .build()
             .expect("the delimiters are constants that do not collide");
         environment.set_syntax(syntax);
-        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
         for (path, text) in SOURCES {
             environment
                 .add_template(path, text)
@@ -78,6 +78,8 @@ pub fn render(spec: &ShaderSpec) -> Result<String> {
                 Constant::Int(v) => Value::from(*v),
                 Constant::Bool(v) => Value::from(*v),
                 Constant::Name(v) => Value::from(*v),
+                Constant::List(v) => Value::from(v.clone()),
+                Constant::Table(v) => v.iter().map(|row| Value::from(row.clone())).collect(),
             };
             (*name, value)
         })

@@ -10,8 +10,12 @@ pub enum Constant {
     Int(i64),
     /// A switch.
     Bool(bool),
-    /// A choice by name, for example the form of a matrix product.
+    /// A choice by name, for example an operation.
     Name(&'static str),
+    /// Numbers by place.
+    List(Vec<i64>),
+    /// Numbers by two places.
+    Table(Vec<Vec<i64>>),
 }
 
 impl From<u32> for Constant {
@@ -29,19 +33,24 @@ impl From<bool> for Constant {
         Constant::Bool(v)
     }
 }
+impl From<i64> for Constant {
+    fn from(v: i64) -> Self {
+        Constant::Int(v)
+    }
+}
+impl From<Vec<i64>> for Constant {
+    fn from(v: Vec<i64>) -> Self {
+        Constant::List(v)
+    }
+}
+impl From<Vec<Vec<i64>>> for Constant {
+    fn from(v: Vec<Vec<i64>>) -> Self {
+        Constant::Table(v)
+    }
+}
 impl From<&'static str> for Constant {
     fn from(v: &'static str) -> Self {
         Constant::Name(v)
-    }
-}
-
-impl fmt::Display for Constant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Constant::Int(v) => write!(f, "{v}"),
-            Constant::Bool(v) => write!(f, "{v}"),
-            Constant::Name(v) => write!(f, "{v}"),
-        }
     }
 }
 
@@ -85,7 +94,13 @@ impl fmt::Display for ShaderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.file)?;
         for (name, value) in &self.constants {
-            write!(f, " {name}={value}")?;
+            match value {
+                Constant::Int(v) => write!(f, " {name}={v}")?,
+                Constant::Bool(v) => write!(f, " {name}={v}")?,
+                Constant::Name(v) => write!(f, " {name}={v}")?,
+                // Derived from the others, and long.
+                Constant::List(_) | Constant::Table(_) => {}
+            }
         }
         Ok(())
     }

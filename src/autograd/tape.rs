@@ -1,0 +1,153 @@
+//! The tape, all of it: variables, nodes, and the loop that walks them backwards.
+
+use std::sync::{Arc, Mutex};
+
+use crate::kernel::elementwise;
+use crate::tensor::Tensor;
+use crate::{Error, Result};
+
+/// The gradient of one operation. It sits beside the forward function that records it, and keeps of the
+/// forward's tensors only what its formula needs.
+pub trait Backward: Send {
+    /// Gradients with respect to the operation's inputs, in their order, from the gradient with respect to
+    /// its output. Where `wanted` is false, nobody will look: answer `None` and save the work.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    fn backward(&self, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>>;
+}
+
+struct Node {
+    parents: Vec<Option<usize>>,
+    backward: Option<Box<dyn Backward>>,
+}
+
+/// What was computed, in order. One tape serves one backward walk.
+#[derive(Clone, Default)]
+pub struct Tape(Arc<Mutex<Vec<Node>>>);
+
+/// A tensor that may have a place on a tape.
+#[derive(Clone)]
+pub struct Var {
+    tensor: Tensor,
+    place: Option<(Tape, usize)>,
+}
+
+/// The gradients that a backward walk found, by variable.
+pub struct Gradients {
+    tape: Tape,
+    by_node: Vec<Option<Tensor>>,
+}
+
+impl Tape {
+    /// An empty tape.
+    pub fn new() -> Self {
+        Tape::default()
+    }
+
+    /// A variable whose gradient is wanted: a parameter.
+    pub fn leaf(&self, tensor: &Tensor) -> Var {
+        self.push(tensor.clone(), Node { parents: Vec::new(), backward: None })
+    }
+
+    fn push(&self, tensor: Tensor, node: Node) -> Var {
+        let mut nodes = self.0.lock().unwrap_or_else(|e| e.into_inner());
+        nodes.push(node);
+        Var { tensor, place: Some((self.clone(), nodes.len() - 1)) }
+    }
+
+    fn same(&self, other: &Tape) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Walks back from `loss`, a single number, and empties the tape on the way: what an operation kept is
+    /// freed as soon as its gradient is known.
+    ///
+    /// # Errors
+    /// Where `loss` is not one number or not on this tape, or the device has failed.
+    pub fn backward(&self, loss: &Var) -> Result<Gradients> {
+        if loss.tensor.count() != 1 {
+            return Err(Error::Shape(format!(
+                "backward starts from a single number, and the loss has shape {}",
+                loss.tensor.shape()
+            )));
+        }
+        let one = elementwise::fill(loss.tensor.gpu(), loss.tensor.shape(), 1.0)?;
+        self.backward_from(loss, one)
+    }
+
+    /// As [`Tape::backward`], from any variable with the gradient `seed` of its shape.
+    ///
+    /// # Errors
+    /// Where `output` is not on this tape, or the device has failed.
+    pub fn backward_from(&self, output: &Var, seed: Tensor) -> Result<Gradients> {
+        let mut nodes = std::mem::take(&mut *self.0.lock().unwrap_or_else(|e| e.into_inner()));
+        let Some((_, last)) = output.place.as_ref().filter(|(t, i)| t.same(self) && *i < nodes.len()) else {
+            return Err(Error::Invalid(
+                "backward was asked for a variable that is not on this tape: nothing that it came from was \
+                 a leaf, or the tape was walked already"
+                    .into(),
+            ));
+        };
+        let mut by_node: Vec<Option<Tensor>> = vec![None; nodes.len()];
+        by_node[*last] = Some(seed);
+        while let Some(node) = nodes.pop() {
+            let Some(backward) = node.backward else { continue };
+            let Some(dy) = by_node[nodes.len()].take() else { continue };
+            let wanted: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
+            let gradients = backward.backward(&dy, &wanted)?;
+            for (parent, gradient) in node.parents.iter().zip(gradients) {
+                let (Some(parent), Some(gradient)) = (*parent, gradient) else { continue };
+                by_node[parent] = Some(match by_node[parent].take() {
+                    Some(sum) => elementwise::add_same(&sum, &gradient)?,
+                    None => gradient,
+                });
+            }
+        }
+        Ok(Gradients { tape: self.clone(), by_node })
+    }
+}
+
+impl Gradients {
+    /// The gradient with respect to a leaf; `None` where the loss does not depend on it.
+    pub fn of(&self, var: &Var) -> Option<&Tensor> {
+        let (tape, index) = var.place.as_ref()?;
+        if tape.same(&self.tape) { self.by_node.get(*index)?.as_ref() } else { None }
+    }
+}
+
+impl Var {
+    /// A tensor whose gradient nobody wants: an input.
+    pub fn constant(tensor: Tensor) -> Var {
+        Var { tensor, place: None }
+    }
+
+    /// The result of an operation on `inputs`. Where none of them is on a tape, neither is the result, and
+    /// `backward` is never made.
+    ///
+    /// # Errors
+    /// Where the inputs are on different tapes.
+    pub fn record<B: Backward + 'static>(
+        tensor: Tensor,
+        inputs: &[&Var],
+        backward: impl FnOnce() -> B,
+    ) -> Result<Var> {
+        let mut places = inputs.iter().filter_map(|v| v.place.as_ref());
+        let Some((tape, _)) = places.next() else { return Ok(Var::constant(tensor)) };
+        if places.any(|(other, _)| !other.same(tape)) {
+            return Err(Error::Invalid("an operation was given variables of two tapes".into()));
+        }
+        let parents = inputs.iter().map(|v| v.place.as_ref().map(|(_, i)| *i)).collect();
+        Ok(tape.push(tensor, Node { parents, backward: Some(Box::new(backward())) }))
+    }
+
+    /// The values.
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    /// True where a gradient can reach it.
+    pub fn on_tape(&self) -> bool {
+        self.place.is_some()
+    }
+}

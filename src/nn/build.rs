@@ -1,0 +1,147 @@
+//! Building a network layer by layer; shapes are checked on the way, so that a mistake is named at its layer.
+
+use super::layer::{Conv2d, CustomLayer, Dense, Layer};
+use super::network::{Network, Node, NodeId};
+use super::quantizer::Quantizers;
+use crate::gpu::Gpu;
+use crate::kernel::pool::Window;
+use crate::ops::Activation;
+use crate::tensor::Shape;
+use crate::{Error, Result};
+use std::sync::Arc;
+
+/// A network in the making. Each method adds a layer that takes the last one's output; [`NetworkBuilder::node`]
+/// takes any.
+///
+/// ```
+/// use simqat::gpu::Gpu;
+/// use simqat::nn::{Conv2d, Dense, Network};
+///
+/// let gpu = Gpu::noop();
+/// let network = Network::builder("Tiny", [1, 8, 8])
+///     .conv2d("conv", Conv2d::new(1, 4, 3))
+///     .relu("relu")
+///     .max_pool2d("pool", 2)
+///     .flatten("flatten")
+///     .dense("fc", Dense::new(36, 10))
+///     .build(&gpu, 1)?;
+/// assert_eq!(network.trainable_count(), 4 * 9 + 4 + 36 * 10 + 10);
+/// # Ok::<(), simqat::Error>(())
+/// ```
+pub struct NetworkBuilder {
+    name: String,
+    nodes: Vec<Node>,
+    /// The first mistake; later calls do nothing, and `build` tells it.
+    mistake: Option<Error>,
+}
+
+impl NetworkBuilder {
+    pub(super) fn new(name: &str, input: Shape) -> Self {
+        let node = Node {
+            name: "input".into(),
+            layer: Layer::Input,
+            inputs: Vec::new(),
+            shape: input,
+            quantizers: Quantizers::default(),
+        };
+        NetworkBuilder { name: name.into(), nodes: vec![node], mistake: None }
+    }
+
+    /// The last layer added: to be named as an input later.
+    pub fn last(&self) -> NodeId {
+        self.nodes.len() - 1
+    }
+
+    /// Any layer with any inputs that were added before.
+    pub fn node(mut self, name: &str, layer: Layer, inputs: &[NodeId]) -> Self {
+        if self.mistake.is_none() {
+            match self.checked(name, layer, inputs) {
+                Ok(node) => self.nodes.push(node),
+                Err(e) => self.mistake = Some(e),
+            }
+        }
+        self
+    }
+
+    fn checked(&self, name: &str, layer: Layer, inputs: &[NodeId]) -> Result<Node> {
+        let bad = |message: String| Error::Invalid(format!("layer \"{name}\": {message}"));
+        if name.is_empty() || self.nodes.iter().any(|n| n.name == name) {
+            return Err(bad("layers need names, and each its own".into()));
+        }
+        if layer.arity().is_some_and(|wanted| wanted != inputs.len()) {
+            return Err(bad(format!("it was given {} inputs", inputs.len())));
+        }
+        let shapes = inputs
+            .iter()
+            .map(|&id| self.nodes.get(id).map(|n| n.shape.clone()))
+            .collect::<Option<Vec<Shape>>>()
+            .ok_or_else(|| bad(format!("its inputs {inputs:?} are not layers before it")))?;
+        let shape = layer.output_shape(&shapes).map_err(|e| bad(e.to_string()))?;
+        Ok(Node {
+            name: name.into(),
+            layer,
+            inputs: inputs.to_vec(),
+            shape,
+            quantizers: Quantizers::default(),
+        })
+    }
+
+    fn then(self, name: &str, layer: Layer) -> Self {
+        let last = self.last();
+        self.node(name, layer, &[last])
+    }
+
+    /// Adds a convolution.
+    pub fn conv2d(self, name: &str, conv: Conv2d) -> Self {
+        self.then(name, Layer::Conv2d(conv))
+    }
+
+    /// Adds a fully connected layer.
+    pub fn dense(self, name: &str, dense: Dense) -> Self {
+        self.then(name, Layer::Dense(dense))
+    }
+
+    /// Adds max(x, 0).
+    pub fn relu(self, name: &str) -> Self {
+        self.activation(name, Activation::Relu)
+    }
+
+    /// Adds an activation.
+    pub fn activation(self, name: &str, activation: Activation) -> Self {
+        self.then(name, Layer::Activation(activation))
+    }
+
+    /// Adds max pooling over squares of `size`, moved by their own size.
+    pub fn max_pool2d(self, name: &str, size: usize) -> Self {
+        self.then(name, Layer::MaxPool2d(Window::square(size)))
+    }
+
+    /// Adds average pooling over squares of `size`, moved by their own size.
+    pub fn avg_pool2d(self, name: &str, size: usize) -> Self {
+        self.then(name, Layer::AvgPool2d { window: Window::square(size), count_padding: true })
+    }
+
+    /// Adds the step from images to rows.
+    pub fn flatten(self, name: &str) -> Self {
+        self.then(name, Layer::Flatten)
+    }
+
+    /// Adds a host's own layer.
+    pub fn custom(self, name: &str, layer: Arc<dyn CustomLayer>) -> Self {
+        self.then(name, Layer::Custom(layer))
+    }
+
+    /// The network, its parameters drawn from `seed` and put on the device.
+    ///
+    /// # Errors
+    /// The first mistake made on the way, with the layer's name; or where the device has failed.
+    pub fn build(self, gpu: &Gpu, seed: u64) -> Result<Network> {
+        match self.mistake {
+            Some(mistake) => Err(mistake),
+            None => {
+                let output = self.nodes.len() - 1;
+                Network::assemble(gpu, self.name, self.nodes, output, seed)
+            }
+        }
+    }
+}

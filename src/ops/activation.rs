@@ -1,0 +1,86 @@
+//! Functions of each value by itself.
+
+use std::fmt;
+
+use crate::Result;
+use crate::autograd::{Backward, Var};
+use crate::kernel::elementwise::{Binary, Unary, binary, unary};
+use crate::tensor::Tensor;
+
+/// An activation function.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Activation {
+    /// max(x, 0)
+    Relu,
+    /// min(max(x, 0), 6)
+    Relu6,
+    /// x above zero, slope * x below
+    LeakyRelu(f32),
+    /// 1 / (1 + exp(-x))
+    Sigmoid,
+    /// tanh(x)
+    Tanh,
+}
+
+impl Activation {
+    /// True where no result is negative, and larger inputs never give smaller results: then pooling maxima
+    /// before or after it, and before or after fake quantization, gives the same values.
+    pub fn is_rectifier(self) -> bool {
+        matches!(self, Activation::Relu | Activation::Relu6)
+    }
+
+    fn forward(self) -> (Unary, f32) {
+        match self {
+            Activation::Relu => (Unary::Relu, 0.0),
+            Activation::Relu6 => (Unary::Relu6, 0.0),
+            Activation::LeakyRelu(slope) => (Unary::LeakyRelu, slope),
+            Activation::Sigmoid => (Unary::Sigmoid, 0.0),
+            Activation::Tanh => (Unary::Tanh, 0.0),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Activation::Relu => f.write_str("ReLU<>"),
+            Activation::Relu6 => f.write_str("ReLU6<>"),
+            Activation::LeakyRelu(slope) => write!(f, "LeakyReLU<slope={slope}>"),
+            Activation::Sigmoid => f.write_str("Sigmoid<>"),
+            Activation::Tanh => f.write_str("Tanh<>"),
+        }
+    }
+}
+
+/// The activation of every value.
+///
+/// # Errors
+/// Where the device has failed.
+pub fn activation(kind: Activation, x: &Var) -> Result<Var> {
+    let (op, a) = kind.forward();
+    let y = unary(op, x.tensor(), a, 0.0)?;
+    Var::record(y.clone(), &[x], || {
+        // Where either serves, the output is kept: the next layer keeps it anyway. A leaky ReLU of negative
+        // slope would turn the sign around.
+        let kept = if matches!(kind, Activation::LeakyRelu(_)) { x.tensor().clone() } else { y };
+        Activated { kind, kept }
+    })
+}
+
+struct Activated {
+    kind: Activation,
+    kept: Tensor,
+}
+
+impl Backward for Activated {
+    fn backward(&self, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        let (op, c) = match self.kind {
+            Activation::Relu => (Binary::ReluGrad, 0.0),
+            Activation::Relu6 => (Binary::Relu6Grad, 0.0),
+            Activation::LeakyRelu(slope) => (Binary::LeakyReluGrad, slope),
+            Activation::Sigmoid => (Binary::SigmoidGrad, 0.0),
+            Activation::Tanh => (Binary::TanhGrad, 0.0),
+        };
+        Ok(vec![Some(binary(op, dy, &self.kept, c)?)])
+    }
+}

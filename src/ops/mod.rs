@@ -1,0 +1,19 @@
+//! Differentiable functions, one file for each family: the forward, and right under it its gradient.
+
+mod activation;
+mod arithmetic;
+mod conv;
+mod dense;
+mod fake_quant;
+mod loss;
+mod pool;
+mod shape;
+
+pub use activation::{Activation, activation};
+pub use arithmetic::{add, div, mul, mul_scalar, sub};
+pub use conv::conv2d;
+pub use dense::{dense, matmul};
+pub use fake_quant::fake_quant;
+pub use loss::{Loss, softmax_cross_entropy};
+pub use pool::{avg_pool2d, max_pool2d, relu_max_pool2d};
+pub use shape::{flatten, mean, reshape, sum};

@@ -1,0 +1,5 @@
+//! Optimizers: what moves parameters along their gradients.
+
+mod momentum;
+
+pub use momentum::{Momentum, MomentumOptions};

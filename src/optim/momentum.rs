@@ -1,0 +1,142 @@
+//! Stochastic gradient descent with momentum.
+
+use crate::autograd::Gradients;
+use crate::kernel::momentum::{Settings, update};
+use crate::nn::{Network, Pass};
+use crate::tensor::{DType, Tensor};
+use crate::{Error, Result};
+
+/// Options of [`Momentum`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MomentumOptions {
+    /// Size of a step; can be changed later.
+    pub learning_rate: f32,
+    /// Share of the last step's velocity that stays, below 1.
+    pub momentum: f32,
+    /// Factor of a parameter that is added to its gradient.
+    pub weight_decay: f32,
+}
+
+impl MomentumOptions {
+    /// Fails where a value makes no sense, with its name.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn validate(&self) -> Result<()> {
+        let check = |name: &str, value: f32, fits: bool, hint: &str| {
+            if fits { Ok(()) } else { Err(Error::Invalid(format!("{name} = {value}: {hint}"))) }
+        };
+        let positive = self.learning_rate > 0.0 && self.learning_rate.is_finite();
+        check("optimizer.learning_rate", self.learning_rate, positive, "it must be a positive number")?;
+        let share = (0.0..1.0).contains(&self.momentum);
+        check("optimizer.momentum", self.momentum, share, "it must be at least 0 and below 1")?;
+        let decay = self.weight_decay >= 0.0 && self.weight_decay.is_finite();
+        check("optimizer.weight_decay", self.weight_decay, decay, "it must be 0 or a positive number")
+    }
+}
+
+/// v = momentum * v + g + weight_decay * p;  p = p - rate * v
+/// (Sutskever et al. 2013, in the form of PyTorch's `SGD` and MindSpore's `Momentum`).
+pub struct Momentum {
+    options: MomentumOptions,
+    rate: Tensor,
+    progress: Tensor,
+    parameters: Vec<Tensor>,
+    velocities: Vec<Tensor>,
+    /// Their names in a network; empty for a loop with tensors alone.
+    names: Vec<(usize, String)>,
+}
+
+impl Momentum {
+    /// For tensors that the caller holds; they are changed in place.
+    ///
+    /// # Errors
+    /// Where an option makes no sense, there are no tensors, or the device has failed.
+    pub fn new(parameters: &[Tensor], options: MomentumOptions) -> Result<Self> {
+        options.validate()?;
+        let Some(first) = parameters.first() else {
+            return Err(Error::Invalid("an optimizer needs parameters, and was given none".into()));
+        };
+        let gpu = first.gpu();
+        let zeros = |p: &Tensor| Tensor::zeros(gpu, p.shape(), DType::F32);
+        Ok(Momentum {
+            options,
+            rate: Tensor::full(gpu, [1], options.learning_rate)?,
+            progress: Tensor::zeros(gpu, [4], DType::U32)?,
+            parameters: parameters.to_vec(),
+            velocities: parameters.iter().map(zeros).collect::<Result<_>>()?,
+            names: Vec::new(),
+        })
+    }
+
+    /// For the trainable parameters of a network.
+    ///
+    /// # Errors
+    /// As [`Momentum::new`].
+    pub fn for_network(network: &Network, options: MomentumOptions) -> Result<Self> {
+        let trainable = network.parameters().iter().enumerate().filter(|(_, p)| p.trainable);
+        let (names, tensors): (Vec<_>, Vec<_>) =
+            trainable.map(|(i, p)| ((i, p.name.clone()), p.tensor.clone())).unzip();
+        Ok(Momentum { names, ..Momentum::new(&tensors, options)? })
+    }
+
+    /// Lets the third number of `progress` (u32 [>= 3]) hold all updates back where it is not 0; see
+    /// [`crate::kernel::loss::tally`].
+    pub fn guarded_by(mut self, progress: &Tensor) -> Self {
+        self.progress = progress.clone();
+        self
+    }
+
+    /// Moves parameter number `index` along `gradient`.
+    ///
+    /// # Errors
+    /// Where there is no such parameter, shapes disagree, or the device has failed.
+    pub fn update(&self, index: usize, gradient: &Tensor) -> Result<()> {
+        let (Some(parameter), Some(velocity)) = (self.parameters.get(index), self.velocities.get(index)) else {
+            let count = self.parameters.len();
+            return Err(Error::Invalid(format!("the optimizer has {count} parameters, none of number {index}")));
+        };
+        let settings = Settings {
+            rate: &self.rate,
+            progress: &self.progress,
+            momentum: self.options.momentum,
+            weight_decay: self.options.weight_decay,
+        };
+        update(parameter, velocity, gradient, &settings)
+    }
+
+    /// Moves all parameters of the network that the optimizer was made for.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn step(&self, pass: &Pass, gradients: &Gradients) -> Result<()> {
+        for (index, (in_network, _)) in self.names.iter().enumerate() {
+            if let Some(gradient) = pass.leaf(*in_network).and_then(|leaf| gradients.of(leaf)) {
+                self.update(index, gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the size of the steps from here on; recordings follow.
+    ///
+    /// # Errors
+    /// Where it is not a positive number, or the device has failed.
+    pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<()> {
+        let options = MomentumOptions { learning_rate, ..self.options };
+        options.validate()?;
+        self.rate.write_f32(&[learning_rate])?;
+        self.options = options;
+        Ok(())
+    }
+
+    /// The size of the steps.
+    pub fn learning_rate(&self) -> f32 {
+        self.options.learning_rate
+    }
+
+    /// What a checkpoint holds of it: the velocity of each parameter by the parameter's name.
+    pub fn state(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.names.iter().map(|(_, name)| name.as_str()).zip(&self.velocities)
+    }
+}

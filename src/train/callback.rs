@@ -1,0 +1,231 @@
+//! What watches a training: reports, and the callbacks that come with the library.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::checkpoint;
+use super::evaluate::Evaluation;
+use super::trainer::Trainer;
+use crate::{Error, Result};
+
+/// Steps that have been computed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Steps done in all, this one included.
+    pub step: usize,
+    /// Epochs done before this step.
+    pub epoch: usize,
+    /// The step's number in its epoch, from 1.
+    pub step_in_epoch: usize,
+    /// Steps in an epoch.
+    pub steps_per_epoch: usize,
+    /// Steps of the whole training.
+    pub total_steps: usize,
+    /// Loss of this step.
+    pub loss: f64,
+    /// Mean loss of the steps since the last report.
+    pub mean_loss: f64,
+    /// Share of correct training images since the last report.
+    pub accuracy: f64,
+    /// Size of the optimizer's steps.
+    pub learning_rate: f32,
+    /// Wall-clock time since the last report for each step, in milliseconds.
+    pub ms_per_step: f64,
+}
+
+/// An epoch that is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// Epochs done, this one included.
+    pub epoch: usize,
+    /// Epochs of the whole training.
+    pub epochs: usize,
+    /// Steps of this epoch, or those since the training was resumed in it.
+    pub steps: usize,
+    /// Time for them, without the evaluation.
+    pub train_time: Duration,
+    /// On the test images.
+    pub evaluation: Evaluation,
+}
+
+impl EpochReport {
+    /// Milliseconds for each step of the epoch.
+    pub fn ms_per_step(&self) -> f64 {
+        self.train_time.as_secs_f64() * 1e3 / self.steps.max(1) as f64
+    }
+}
+
+/// Watches a training. Every method does nothing unless it is written.
+pub trait Callback {
+    /// A step was asked of the device; its loss is not known yet.
+    ///
+    /// # Errors
+    /// What is returned ends the training.
+    fn after_step(&mut self, _trainer: &Trainer) -> Result<()> {
+        Ok(())
+    }
+
+    /// Losses have arrived.
+    ///
+    /// # Errors
+    /// What is returned ends the training.
+    fn on_report(&mut self, _report: &StepReport) -> Result<()> {
+        Ok(())
+    }
+
+    /// An epoch is over and evaluated.
+    ///
+    /// # Errors
+    /// What is returned ends the training.
+    fn on_epoch(&mut self, _trainer: &Trainer, _report: &EpochReport) -> Result<()> {
+        Ok(())
+    }
+
+    /// The training ends, finished or stopped; not called when it fails.
+    ///
+    /// # Errors
+    /// What is returned becomes the training's error.
+    fn on_end(&mut self, _trainer: &Trainer) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Tells the loss, a line for each report, in the words of MindSpore's callback of that name.
+pub struct LossMonitor<W: Write>(pub W);
+
+impl<W: Write> Callback for LossMonitor<W> {
+    fn on_report(&mut self, report: &StepReport) -> Result<()> {
+        let (epoch, step) = (report.epoch + 1, report.step_in_epoch);
+        say(&mut self.0, format_args!("epoch: {epoch} step: {step}, loss is {}", report.loss))
+    }
+}
+
+/// Tells the time of each epoch and the accuracy after it.
+pub struct TimeMonitor<W: Write>(pub W);
+
+impl<W: Write> Callback for TimeMonitor<W> {
+    fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
+        let time = report.train_time.as_secs_f64() * 1e3;
+        say(
+            &mut self.0,
+            format_args!(
+                "Train epoch time: {time:.3} ms, per step time: {:.3} ms, accuracy: {:.4}",
+                report.ms_per_step(),
+                report.evaluation.top1()
+            ),
+        )
+    }
+}
+
+fn say(to: &mut impl Write, text: std::fmt::Arguments<'_>) -> Result<()> {
+    writeln!(to, "{text}").map_err(Error::io("<output>"))
+}
+
+/// Writes one JSON object for each report to `metrics.jsonl`.
+pub struct MetricsLog {
+    path: PathBuf,
+    file: File,
+    variant: String,
+}
+
+impl MetricsLog {
+    /// Appends to the file at `path`; each object says `variant` besides.
+    ///
+    /// # Errors
+    /// Where the file cannot be opened.
+    pub fn append(path: impl AsRef<Path>, variant: &str) -> Result<Self> {
+        let path = path.as_ref().to_path_buf();
+        let file = File::options().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+        Ok(MetricsLog { path, file, variant: variant.into() })
+    }
+
+    fn write(&mut self, mut object: serde_json::Value) -> Result<()> {
+        object["variant"] = self.variant.clone().into();
+        writeln!(self.file, "{object}").map_err(Error::io(&self.path))
+    }
+}
+
+impl Callback for MetricsLog {
+    fn on_report(&mut self, report: &StepReport) -> Result<()> {
+        self.write(serde_json::json!(report))
+    }
+
+    fn on_epoch(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        self.write(serde_json::json!({
+            "step": trainer.steps_done(),
+            "epoch": report.epoch,
+            "test": report.evaluation,
+            "ms_per_step": report.ms_per_step(),
+        }))
+    }
+}
+
+/// Saves the training every so many steps and at its end, and keeps the newest few.
+pub struct ModelCheckpoint {
+    folder: PathBuf,
+    prefix: String,
+    every_steps: usize,
+    keep: usize,
+    metadata: Vec<(String, String)>,
+    written: Vec<PathBuf>,
+}
+
+impl ModelCheckpoint {
+    /// Files `{prefix}-{step}.safetensors` in `folder`. `metadata` goes into each.
+    ///
+    /// # Errors
+    /// Where the folder cannot be made, or a number is 0.
+    pub fn new(
+        folder: impl AsRef<Path>,
+        prefix: &str,
+        every_steps: usize,
+        keep: usize,
+        metadata: Vec<(String, String)>,
+    ) -> Result<Self> {
+        if every_steps == 0 || keep == 0 {
+            return Err(Error::Invalid(format!(
+                "checkpoint.every_steps = {every_steps} and checkpoint.keep = {keep}: both must be at least 1"
+            )));
+        }
+        let folder = folder.as_ref().to_path_buf();
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        Ok(ModelCheckpoint { folder, prefix: prefix.into(), every_steps, keep, metadata, written: Vec::new() })
+    }
+
+    /// The newest file that was written.
+    pub fn newest(&self) -> Option<&Path> {
+        self.written.last().map(PathBuf::as_path)
+    }
+
+    fn save(&mut self, trainer: &Trainer) -> Result<()> {
+        let path = self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()));
+        if self.written.last() == Some(&path) {
+            return Ok(());
+        }
+        checkpoint::save_training(trainer, &path, &self.metadata)?;
+        self.written.push(path);
+        while self.written.len() > self.keep {
+            let oldest = self.written.remove(0);
+            // Somebody may have taken it away; that is no reason to stop a training.
+            if let Err(e) = std::fs::remove_file(&oldest) {
+                log::warn!("{}: the old checkpoint could not be removed: {e}", oldest.display());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Callback for ModelCheckpoint {
+    fn after_step(&mut self, trainer: &Trainer) -> Result<()> {
+        let due = trainer.steps_done().is_multiple_of(self.every_steps);
+        if due { self.save(trainer) } else { Ok(()) }
+    }
+
+    fn on_end(&mut self, trainer: &Trainer) -> Result<()> {
+        self.save(trainer)
+    }
+}

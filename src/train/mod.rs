@@ -1,0 +1,20 @@
+//! Training: batches, the loop, what watches it, what it leaves behind. Everything here works for any
+//! network; what a network computes is settled below.
+
+pub mod callback;
+pub mod checkpoint;
+mod diagnose;
+mod evaluate;
+mod feed;
+mod recipe;
+mod report;
+mod run;
+mod trainer;
+
+pub use callback::{Callback, EpochReport, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor};
+pub use evaluate::{Evaluation, evaluate};
+pub use feed::{Feed, Normalization};
+pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};
+pub use report::{Summary, TrainingSummary};
+pub use run::{Done, Job, RunFolder, Variant};
+pub use trainer::{Outcome, RunMode, StopFlag, Trainer, TrainerOptions};

@@ -1,0 +1,273 @@
+//! Recipes: everything that decides about a training, as text.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::feed::Normalization;
+use super::trainer::{RunMode, TrainerOptions};
+use crate::gpu::Gpu;
+use crate::nn::Network;
+use crate::nn::models::{LeNet5Init, lenet5};
+use crate::optim::MomentumOptions;
+use crate::quant::SimQat;
+use crate::{Error, Result};
+
+/// A training, float and quantized: `recipes/*.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Name of the run folder.
+    pub name: String,
+    /// Draws initial values and the order of the images.
+    pub seed: u64,
+    /// What is trained.
+    pub model: ModelRecipe,
+    /// On what.
+    pub data: DataRecipe,
+    /// For how long.
+    pub train: TrainRecipe,
+    /// By what steps.
+    pub optimizer: OptimizerRecipe,
+    /// What is kept.
+    pub checkpoint: CheckpointRecipe,
+    /// How the quantized variant is quantized.
+    pub simqat: SimQat,
+}
+
+/// The network of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelRecipe {
+    /// "lenet5"
+    pub name: String,
+    /// Initial values.
+    pub init: LeNet5Init,
+}
+
+/// The data of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecipe {
+    /// "mnist" or "fashion-mnist"
+    pub name: String,
+    /// Images in a step.
+    pub batch: usize,
+    /// Images in a step of the evaluation.
+    pub eval_batch: usize,
+    /// Mean and deviation of each channel, of values between 0 and 1.
+    #[serde(flatten)]
+    pub normalization: Normalization,
+    /// Passes over the images where the small shipped sample stands in for the whole data set: it has fewer
+    /// steps in an epoch.
+    pub sample_epochs: usize,
+}
+
+/// The loop of a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainRecipe {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// "graph" or "eager"
+    pub mode: RunMode,
+    /// Steps between two reports.
+    pub log_every: usize,
+}
+
+/// The optimizer of a recipe: SGD with momentum.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OptimizerRecipe {
+    /// Size of a step.
+    pub learning_rate: f32,
+    /// Share of the last step that stays.
+    pub momentum: f32,
+    /// Factor of a parameter that is added to its gradient.
+    pub weight_decay: f32,
+}
+
+/// What a run keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointRecipe {
+    /// Steps between two checkpoints.
+    pub every_steps: usize,
+    /// How many of the newest stay.
+    pub keep: usize,
+}
+
+impl Default for Recipe {
+    /// LeNet5 on MNIST as in the MindSpore model zoo; `recipes/lenet5-mnist.toml` says the same.
+    fn default() -> Self {
+        Recipe {
+            name: "lenet5-mnist".into(),
+            seed: 1,
+            model: ModelRecipe { name: "lenet5".into(), init: LeNet5Init::ModelZoo },
+            data: DataRecipe {
+                name: "mnist".into(),
+                batch: 32,
+                eval_batch: 256,
+                normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
+                sample_epochs: 40,
+            },
+            train: TrainRecipe { epochs: 10, mode: RunMode::Graph, log_every: 50 },
+            optimizer: OptimizerRecipe { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 },
+            checkpoint: CheckpointRecipe { every_steps: 1875, keep: 10 },
+            simqat: SimQat::default().quant_delay(900),
+        }
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe. Keys that are left out have the values of [`Recipe::default`].
+    ///
+    /// # Errors
+    /// Where the file is missing or no TOML, or a key or value cannot be used, with its name.
+    pub fn read(path: impl AsRef<Path>) -> Result<Recipe> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Recipe::parse(&text).map_err(|e| Error::bad_file(path, e.to_string()))
+    }
+
+    /// As [`Recipe::read`], from text.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn parse(text: &str) -> Result<Recipe> {
+        let invalid = |e: toml::de::Error| Error::Invalid(e.to_string().trim_end().replace('\n', " "));
+        let given: toml::Table = toml::from_str(text).map_err(invalid)?;
+        let mut all = toml::Table::try_from(Recipe::default())
+            .map_err(|e| Error::Invalid(format!("the default recipe cannot be written: {e}")))?;
+        merge(&mut all, given, "")?;
+        let recipe: Recipe = all.try_into().map_err(invalid)?;
+        recipe.validate()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML.
+    ///
+    /// # Errors
+    /// Never for a recipe that was read.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|e| Error::Invalid(format!("the recipe cannot be written: {e}")))
+    }
+
+    /// Fails where a value makes no sense, with its key.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn validate(&self) -> Result<()> {
+        let positive = [
+            ("train.epochs", self.train.epochs),
+            ("train.log_every", self.train.log_every),
+            ("data.batch", self.data.batch),
+            ("data.eval_batch", self.data.eval_batch),
+            ("data.sample_epochs", self.data.sample_epochs),
+            ("checkpoint.every_steps", self.checkpoint.every_steps),
+            ("checkpoint.keep", self.checkpoint.keep),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Error::Invalid(format!("{key} = 0: it must be at least 1")));
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(fits) {
+            return Err(Error::Invalid(format!(
+                "name = \"{}\": it names a folder; use letters, digits, '-', '_' and '.'",
+                self.name
+            )));
+        }
+        if self.model.name != "lenet5" {
+            return Err(Error::Invalid(format!("model.name = \"{}\": there is \"lenet5\"", self.model.name)));
+        }
+        self.optimizer().validate()?;
+        self.simqat.validate()
+    }
+
+    fn optimizer(&self) -> MomentumOptions {
+        let OptimizerRecipe { learning_rate, momentum, weight_decay } = self.optimizer;
+        MomentumOptions { learning_rate, momentum, weight_decay }
+    }
+
+    /// Options of the training loop.
+    pub fn trainer_options(&self) -> TrainerOptions {
+        TrainerOptions {
+            epochs: self.train.epochs,
+            seed: self.seed,
+            mode: self.train.mode,
+            log_every: self.train.log_every,
+            optimizer: self.optimizer(),
+        }
+    }
+
+    /// The float network for so many classes, with the initial values of the seed.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn network(&self, gpu: &Gpu, classes: usize) -> Result<Network> {
+        lenet5(classes, self.model.init).build(gpu, self.seed)
+    }
+}
+
+/// Puts `given` over `all`; a key that is not there already is unknown.
+fn merge(all: &mut toml::Table, given: toml::Table, path: &str) -> Result<()> {
+    for (key, value) in given {
+        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let near = nearest(&key, all.keys());
+        match (all.get_mut(&key), value) {
+            (None, _) => {
+                return Err(Error::Invalid(format!("unknown key \"{full}\"; did you mean \"{near}\"?")));
+            }
+            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value, &full)?,
+            // A whole number where a fraction may stand.
+            (Some(slot @ toml::Value::Float(_)), toml::Value::Integer(v)) => *slot = toml::Value::Float(v as f64),
+            (Some(slot), value) if slot.same_type(&value) => *slot = value,
+            (Some(slot), value) => {
+                return Err(Error::Invalid(format!(
+                    "{full} = {value} is a {}; a {} is wanted, such as {slot}",
+                    value.type_str(),
+                    slot.type_str()
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn nearest<'a>(key: &str, keys: impl Iterator<Item = &'a String>) -> String {
+    keys.max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
+        .cloned()
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_has_the_default() {
+        assert_eq!(Recipe::parse("").unwrap(), Recipe::default());
+        let recipe = Recipe::parse("seed = 3\n[optimizer]\nmomentum = 0").unwrap();
+        assert_eq!((recipe.seed, recipe.optimizer.momentum), (3, 0.0));
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+    }
+
+    #[test]
+    fn mistakes_are_named_with_key_and_value() {
+        let cases = [
+            ("[trian]\nepochs = 1", &["\"trian\"", "\"train\""][..]),
+            ("[train]\nepoch = 1", &["\"train.epoch\"", "\"epochs\""]),
+            ("[simqat.weights]\nbit = 4", &["\"simqat.weights.bit\"", "\"bits\""]),
+            ("[simqat.weights]\nbits = 9", &["simqat.weights.bits = 9", "2 to 8"]),
+            ("[simqat.activations]\nper_channel = true", &["per_channel", "not supported"]),
+            ("[data]\nbatch = 0", &["data.batch = 0"]),
+            ("[data]\nbatch = -1", &["-1"]),
+            ("[optimizer]\nlearning_rate = -0.1", &["optimizer.learning_rate = -0.1"]),
+            ("[optimizer]\nlearning_rate = nan", &["optimizer.learning_rate = NaN"]),
+            ("[train]\nmode = \"fast\"", &["fast", "eager"]),
+            ("[train]\nepochs = \"ten\"", &["train.epochs", "string", "integer"]),
+            ("name = \"../elsewhere\"", &["../elsewhere"]),
+            ("seed = ", &["line 1"]),
+        ];
+        for (text, parts) in cases {
+            let error = Recipe::parse(text).unwrap_err().to_string();
+            for part in parts {
+                assert!(error.contains(part), "{text:?}: {part:?} is not in: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What a run leaves as numbers: `summary.json`.
+
+use serde::Serialize;
+
+/// A run: the recipe's trainings side by side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// Name of the recipe.
+    pub recipe: String,
+    /// What the training saw.
+    pub data: String,
+    /// True where that was the shipped sample: not comparable with published accuracies.
+    pub sample: bool,
+    /// Name of the adapter.
+    pub adapter: String,
+    /// Seed of initial values and order.
+    pub seed: u64,
+    /// The float network.
+    #[serde(rename = "float", skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<TrainingSummary>,
+    /// The quantized one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simqat: Option<TrainingSummary>,
+}
+
+/// One training.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct TrainingSummary {
+    /// Share of correct test images at the end.
+    pub top1: f64,
+    /// Time of a step, the median over the epochs.
+    pub ms_per_step: f64,
+    /// Size of the last checkpoint.
+    pub checkpoint_bytes: u64,
+}

@@ -1,0 +1,216 @@
+//! Carrying a recipe out: one training from data to checkpoint, in a run folder.
+
+use std::path::{Path, PathBuf};
+
+use super::callback::{Callback, EpochReport, MetricsLog, ModelCheckpoint};
+use super::checkpoint::Checkpoint;
+use super::feed::Feed;
+use super::recipe::Recipe;
+use super::report::{Summary, TrainingSummary};
+use super::trainer::{Outcome, StopFlag, Trainer};
+use crate::data::{Dataset, Split};
+use crate::gpu::Gpu;
+use crate::nn::Network;
+use crate::{Error, Result};
+
+/// Which of a recipe's two trainings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// Without quantizers.
+    Float,
+    /// With them, from scratch.
+    SimQat,
+}
+
+impl Variant {
+    /// As it stands in file names and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Variant::Float => "float",
+            Variant::SimQat => "simqat",
+        }
+    }
+}
+
+/// `runs/NAME/`: recipe, metrics, checkpoints, summary.
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// A folder for `recipe` under `runs`, with the recipe in it. What an earlier run of that name left is
+    /// replaced piece by piece as this one goes on.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub fn create(runs: impl AsRef<Path>, recipe: &Recipe) -> Result<RunFolder> {
+        let path = runs.as_ref().join(&recipe.name);
+        std::fs::create_dir_all(path.join("checkpoints")).map_err(Error::io(&path))?;
+        let file = path.join("recipe.toml");
+        std::fs::write(&file, recipe.to_toml()?).map_err(Error::io(&file))?;
+        Ok(RunFolder { path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its metrics are.
+    pub fn metrics(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// Where its checkpoints are.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn write_summary(&self, summary: &Summary) -> Result<()> {
+        let text = serde_json::to_string_pretty(summary).unwrap_or_default();
+        super::checkpoint::write_whole(&self.path.join("summary.json"), text.as_bytes())
+    }
+}
+
+/// What a training needs besides its recipe.
+pub struct Job<'a> {
+    /// Everything that decides.
+    pub recipe: &'a Recipe,
+    /// Float or quantized.
+    pub variant: Variant,
+    /// The images.
+    pub data: &'a Dataset,
+    /// Where the results go.
+    pub folder: &'a RunFolder,
+    /// A checkpoint to go on from.
+    pub resume: Option<&'a Checkpoint>,
+    /// Ends it after the step under way.
+    pub stop: &'a StopFlag,
+}
+
+/// How a job ended.
+pub struct Done {
+    /// Finished or stopped.
+    pub outcome: Outcome,
+    /// The last checkpoint.
+    pub checkpoint: PathBuf,
+    /// The numbers; none where it was stopped.
+    pub summary: Option<TrainingSummary>,
+}
+
+impl Recipe {
+    /// The network of a variant.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn variant_network(&self, gpu: &Gpu, classes: usize, variant: Variant) -> Result<Network> {
+        let network = self.network(gpu, classes)?;
+        match variant {
+            Variant::Float => Ok(network),
+            Variant::SimQat => self.simqat.apply(&network),
+        }
+    }
+
+    /// A split on the device, in batches of `batch`, as large as the network wants the images.
+    ///
+    /// # Errors
+    /// Where the batch does not fit, or the device has failed.
+    pub fn feed(&self, network: &Network, split: &Split, batch: usize) -> Result<Feed> {
+        let size = match network.input_shape()[..] {
+            [channels, height, width] if channels == split.channels => [height, width],
+            _ => {
+                return Err(Error::Invalid(format!(
+                    "{} takes images of shape {}, and those of \"{}\" have {} channels",
+                    network.name(),
+                    network.input_shape(),
+                    self.data.name,
+                    split.channels
+                )));
+            }
+        };
+        Feed::new(network.gpu(), split, batch, size, &self.data.normalization)
+    }
+}
+
+impl Job<'_> {
+    /// A trainer at the step where the job begins.
+    ///
+    /// # Errors
+    /// Where recipe, data and checkpoint do not fit each other, or the device has failed.
+    pub fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
+        let network = self.recipe.variant_network(gpu, self.data.classes, self.variant)?;
+        let feed = self.recipe.feed(&network, &self.data.train, self.recipe.data.batch)?;
+        let mut options = self.recipe.trainer_options();
+        if self.data.is_sample {
+            options.epochs = self.recipe.data.sample_epochs;
+        }
+        let mut trainer = Trainer::new(network, feed, options)?;
+        if let Some(checkpoint) = self.resume {
+            checkpoint.resume(&mut trainer)?;
+        }
+        Ok(trainer)
+    }
+
+    /// Trains, evaluates, and leaves metrics and checkpoints in the folder.
+    ///
+    /// # Errors
+    /// Where anything fails; what was written before stays.
+    pub fn run(&self, gpu: &Gpu, watch: &mut dyn Callback) -> Result<Done> {
+        let mut trainer = self.trainer(gpu)?;
+        let eval_batch = self.recipe.data.eval_batch.min(self.data.test.len());
+        let test = self.recipe.feed(trainer.network(), &self.data.test, eval_batch)?;
+        let variant = self.variant.name();
+        let metadata = vec![("variant".into(), variant.into()), ("recipe".into(), self.recipe.to_toml()?)];
+        let settings = self.recipe.checkpoint;
+        let mut checkpoints = ModelCheckpoint::new(
+            self.folder.checkpoints(),
+            variant,
+            settings.every_steps,
+            settings.keep,
+            metadata,
+        )?;
+        let mut metrics = MetricsLog::append(self.folder.metrics(), variant)?;
+        let mut times = EpochTimes::default();
+        let outcome = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop)?;
+        let checkpoint = checkpoints.newest().map(Path::to_path_buf).unwrap_or_default();
+        let summary = match outcome {
+            Outcome::Stopped { .. } => None,
+            Outcome::Finished => Some(TrainingSummary {
+                top1: match times.last {
+                    Some(evaluation) => evaluation.top1(),
+                    // Resumed at the very end: there was no epoch left.
+                    None => trainer.evaluate(&test)?.top1(),
+                },
+                ms_per_step: times.median(),
+                checkpoint_bytes: std::fs::metadata(&checkpoint).map_or(0, |m| m.len()),
+            }),
+        };
+        Ok(Done { outcome, checkpoint, summary })
+    }
+}
+
+#[derive(Default)]
+struct EpochTimes {
+    ms_per_step: Vec<f64>,
+    last: Option<super::evaluate::Evaluation>,
+}
+
+impl Callback for EpochTimes {
+    fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
+        self.ms_per_step.push(report.ms_per_step());
+        self.last = Some(report.evaluation);
+        Ok(())
+    }
+}
+
+impl EpochTimes {
+    fn median(&self) -> f64 {
+        let mut sorted = self.ms_per_step.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted.get(sorted.len() / 2).copied().unwrap_or(0.0)
+    }
+}
