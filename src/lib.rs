@@ -1,6 +1,7 @@
 //! simqat: quantization-aware training on any GPU.
 #![warn(missing_docs)]
 
+pub mod data;
 pub mod error;
 pub mod gpu;
 pub mod kernel;
