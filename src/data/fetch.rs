@@ -42,12 +42,21 @@ pub fn download_all(
     if mirrors.is_empty() {
         return Err(Error::Download("there is no mirror to ask".to_string()));
     }
+    let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let agent = agent();
     let mut mirrors: Vec<&str> = mirrors.iter().map(String::as_str).collect();
     for file in files {
-        let answered = download(&agent, file, &mirrors, folder, progress)?;
-        mirrors.rotate_left(answered);
+        match download(&agent, file, &mirrors, folder, progress) {
+            Ok(answered) => mirrors.rotate_left(answered),
+            Err(error) => {
+                if is_new {
+                    // Works only where it is empty: an empty folder would look like a data set that lost its files.
+                    let _ = fs::remove_dir(folder);
+                }
+                return Err(error);
+            }
+        }
     }
     Ok(())
 }
@@ -85,7 +94,7 @@ fn download(
                 Err(Stop::Disk(error)) => return Err(error),
                 Err(Stop::Mirror { again: true, reason }) => log::info!("{url}: {reason}; asking again"),
                 Err(Stop::Mirror { again: false, reason }) => {
-                    reasons.push(format!("{url}: {reason}"));
+                    reasons.push(format!("{mirror}: {reason}"));
                     break;
                 }
             }
@@ -95,7 +104,7 @@ fn download(
         reasons
             .push(format!("{} breaks off again and again; try later, it will go on from there", file.name));
     }
-    Err(Error::Download(reasons.join("; ")))
+    Err(Error::Download(format!("{}: {}", file.name, reasons.join("; "))))
 }
 
 /// One request for what is still missing, and the check of the whole.
@@ -150,6 +159,7 @@ fn receive(
             fs::remove_file(part).map_err(disk)?;
             return Err(Stop::Mirror { reason: "the mirror's file is shorter".to_string(), again: have > 0 });
         }
+        Err(ureq::Error::Io(error)) => return Err(give_up(error.to_string())),
         Err(error) => return Err(give_up(error.to_string())),
     };
 
