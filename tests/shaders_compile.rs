@@ -1,6 +1,8 @@
 //! Every variant of every shader, on a machine without any of the backends: validation, the layout of its
 //! parameters, its demands on the device, and translation to SPIR-V (Vulkan), MSL (Metal) and HLSL (DX12).
 
+use std::sync::OnceLock;
+
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
@@ -13,11 +15,18 @@ const WORKGROUP_BYTES: u32 = 16_384;
 const STORAGE_BUFFERS: usize = 8;
 
 struct Checked {
+    entry: Entry,
     module: naga::Module,
     info: naga::valid::ModuleInfo,
 }
 
-fn check(entry: &Entry) -> Checked {
+/// All variants, validated; done once for all tests.
+fn checked() -> &'static [Checked] {
+    static ALL: OnceLock<Vec<Checked>> = OnceLock::new();
+    ALL.get_or_init(|| catalogue().into_iter().map(check).collect())
+}
+
+fn check(entry: Entry) -> Checked {
     let text = render(&entry.spec).unwrap_or_else(|e| panic!("{}: {e}", entry.spec));
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{}: {}\n{text}", entry.spec, e.emit_to_string(&text)));
@@ -25,7 +34,7 @@ fn check(entry: &Entry) -> Checked {
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}\n{text}", entry.spec, e.emit_to_string(&text)));
-    Checked { module, info }
+    Checked { entry, module, info }
 }
 
 fn size_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u32 {
@@ -34,16 +43,15 @@ fn size_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u32 {
 
 #[test]
 fn every_variant_is_valid_and_translates_to_every_backend() {
-    let all = catalogue();
+    let all = checked();
     assert!(all.len() > 100, "the catalogue holds only {} variants", all.len());
-    for entry in &all {
-        let Checked { module, info } = check(entry);
+    for Checked { entry, module, info } in all {
         let spec = &entry.spec;
-        spv::write_vec(&module, &info, &spv::Options { lang_version: (1, 3), ..Default::default() }, None)
+        spv::write_vec(module, info, &spv::Options { lang_version: (1, 3), ..Default::default() }, None)
             .unwrap_or_else(|e| panic!("{spec} to SPIR-V: {e}"));
         let options =
             msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
-        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+        msl::write_string(module, info, &options, &msl::PipelineOptions::default())
             .unwrap_or_else(|e| panic!("{spec} to MSL: {e}"));
         let options = hlsl::Options {
             shader_model: hlsl::ShaderModel::V6_0,
@@ -53,15 +61,14 @@ fn every_variant_is_valid_and_translates_to_every_backend() {
         let mut text = String::new();
         let pipeline = hlsl::PipelineOptions::default();
         hlsl::Writer::new(&mut text, &options, &pipeline)
-            .write(&module, &info, None)
+            .write(module, info, None)
             .unwrap_or_else(|e| panic!("{spec} to HLSL: {e}"));
     }
 }
 
 #[test]
 fn every_variant_fits_the_default_limits_of_webgpu() {
-    for entry in &catalogue() {
-        let Checked { module, .. } = check(entry);
+    for Checked { entry, module, .. } in checked() {
         let spec = &entry.spec;
         let [main] = &module.entry_points[..] else { panic!("{spec}: not exactly one entry point") };
         assert_eq!(main.name, "main", "{spec}");
@@ -70,7 +77,7 @@ fn every_variant_fits_the_default_limits_of_webgpu() {
         let in_space = |space: fn(&AddressSpace) -> bool| {
             module.global_variables.iter().filter(move |(_, v)| space(&v.space)).map(|(_, v)| v)
         };
-        let shared: u32 = in_space(|s| *s == AddressSpace::WorkGroup).map(|v| size_of(&module, v.ty)).sum();
+        let shared: u32 = in_space(|s| *s == AddressSpace::WorkGroup).map(|v| size_of(module, v.ty)).sum();
         assert!(shared <= WORKGROUP_BYTES, "{spec}: {shared} bytes of workgroup memory");
         let storage = in_space(|s| matches!(s, AddressSpace::Storage { .. })).count();
         assert!(storage < STORAGE_BUFFERS, "{spec}: {storage} storage buffers");
@@ -79,8 +86,7 @@ fn every_variant_fits_the_default_limits_of_webgpu() {
 
 #[test]
 fn bindings_are_dense_with_inputs_first_and_parameters_last() {
-    for entry in &catalogue() {
-        let Checked { module, .. } = check(entry);
+    for Checked { entry, module, .. } in checked() {
         let spec = &entry.spec;
         let mut bound: Vec<_> = module
             .global_variables
@@ -102,8 +108,7 @@ fn bindings_are_dense_with_inputs_first_and_parameters_last() {
 
 #[test]
 fn parameter_blocks_are_the_same_in_rust_and_in_wgsl() {
-    for entry in &catalogue() {
-        let Checked { module, .. } = check(entry);
+    for Checked { entry, module, .. } in checked() {
         let in_shader: Vec<(String, usize)> = module
             .types
             .iter()

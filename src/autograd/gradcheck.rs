@@ -27,11 +27,7 @@ impl Default for GradCheck {
 ///
 /// # Errors
 /// Where one differs by more than allowed: the message names the input, the place and both values.
-pub fn gradcheck(
-    check: GradCheck,
-    inputs: &[Tensor],
-    loss: impl Fn(&[Var]) -> Result<Var>,
-) -> Result<()> {
+pub fn gradcheck(check: GradCheck, inputs: &[Tensor], loss: impl Fn(&[Var]) -> Result<Var>) -> Result<()> {
     let tape = Tape::new();
     let leaves: Vec<Var> = inputs.iter().map(|t| tape.leaf(t)).collect();
     let gradients = tape.backward(&loss(&leaves)?)?;

@@ -14,7 +14,9 @@ pub struct Entry {
 pub fn catalogue() -> Vec<Entry> {
     let families = [
         super::augment::variants(),
+        super::conv::variants(),
         super::elementwise::variants(),
+        super::gemm::variants(),
         super::loss::variants(),
         super::momentum::variants(),
         super::pool::variants(),

@@ -102,7 +102,9 @@ impl Geometry {
             )));
         }
         let misfit = || {
-            Error::Shape(format!("a kernel of shape {weight} with {self:?} does not fit an input of shape {input}"))
+            Error::Shape(format!(
+                "a kernel of shape {weight} with {self:?} does not fit an input of shape {input}"
+            ))
         };
         let (top, height) = self.along(0, x[2], w[2]).ok_or_else(misfit)?;
         let (left, width) = self.along(1, x[3], w[3]).ok_or_else(misfit)?;
@@ -138,6 +140,8 @@ mod tests {
         let error = output(g, [1, 3, 4, 9], [4, 3, 3, 3]).unwrap_err().to_string();
         assert!(error.contains("[1, 3, 4, 9]") && error.contains("[4, 3, 3, 3]"), "{error}");
         assert!(output(Geometry { groups: 2, ..Default::default() }, [1, 3, 4, 4], [4, 1, 1, 1]).is_err());
-        assert!(output(Geometry { stride: [0, 1], ..Default::default() }, [1, 3, 4, 4], [4, 3, 1, 1]).is_err());
+        assert!(
+            output(Geometry { stride: [0, 1], ..Default::default() }, [1, 3, 4, 4], [4, 3, 1, 1]).is_err()
+        );
     }
 }

@@ -185,13 +185,7 @@ impl Network {
         Ok(copy)
     }
 
-    fn push_range(
-        &mut self,
-        old: &Network,
-        node: &str,
-        slot: Slot,
-        quantizer: &FakeQuantizer,
-    ) -> Result<()> {
+    fn push_range(&mut self, old: &Network, node: &str, slot: Slot, quantizer: &FakeQuantizer) -> Result<()> {
         let channels = quantizer.channels;
         // Golden Stick's initial range; the first observed batch replaces it.
         let fresh = [

@@ -39,8 +39,7 @@ impl Backward for Conv2d {
         };
         let dx = || conv::input_grad(&dz, &self.w, self.x.shape(), &self.geometry);
         let dw = || conv::weight_grad(&self.x, &dz, self.w.shape(), &self.geometry);
-        let mut gradients =
-            vec![wanted[0].then(dx).transpose()?, wanted[1].then(dw).transpose()?];
+        let mut gradients = vec![wanted[0].then(dx).transpose()?, wanted[1].then(dw).transpose()?];
         if let Some(&bias) = wanted.get(2) {
             gradients.push(bias.then(|| sum_to_channels(&dz)).transpose()?);
         }

@@ -92,9 +92,12 @@ impl Momentum {
     /// # Errors
     /// Where there is no such parameter, shapes disagree, or the device has failed.
     pub fn update(&self, index: usize, gradient: &Tensor) -> Result<()> {
-        let (Some(parameter), Some(velocity)) = (self.parameters.get(index), self.velocities.get(index)) else {
+        let (Some(parameter), Some(velocity)) = (self.parameters.get(index), self.velocities.get(index))
+        else {
             let count = self.parameters.len();
-            return Err(Error::Invalid(format!("the optimizer has {count} parameters, none of number {index}")));
+            return Err(Error::Invalid(format!(
+                "the optimizer has {count} parameters, none of number {index}"
+            )));
         };
         let settings = Settings {
             rate: &self.rate,

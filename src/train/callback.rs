@@ -193,7 +193,14 @@ impl ModelCheckpoint {
         }
         let folder = folder.as_ref().to_path_buf();
         std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
-        Ok(ModelCheckpoint { folder, prefix: prefix.into(), every_steps, keep, metadata, written: Vec::new() })
+        Ok(ModelCheckpoint {
+            folder,
+            prefix: prefix.into(),
+            every_steps,
+            keep,
+            metadata,
+            written: Vec::new(),
+        })
     }
 
     /// The newest file that was written.

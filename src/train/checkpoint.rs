@@ -36,11 +36,7 @@ struct Stored {
 ///
 /// # Errors
 /// Where a value is not finite (nothing is written then), the disk is full, or the device has failed.
-pub fn save_training(
-    trainer: &Trainer,
-    path: impl AsRef<Path>,
-    metadata: &[(String, String)],
-) -> Result<()> {
+pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(String, String)]) -> Result<()> {
     let mut tensors = network_tensors(trainer.network());
     for (name, velocity) in trainer.optimizer().state() {
         tensors.push((format!("{VELOCITY}{name}"), velocity.clone()));
@@ -70,10 +66,7 @@ fn write(
     metadata: Vec<(String, String)>,
 ) -> Result<()> {
     // All reads are asked for before the first is waited for: one stop of the stream instead of many.
-    let reads = tensors
-        .iter()
-        .map(|(_, t)| t.gpu().start_read(t.buffer()))
-        .collect::<Result<Vec<_>>>()?;
+    let reads = tensors.iter().map(|(_, t)| t.gpu().start_read(t.buffer())).collect::<Result<Vec<_>>>()?;
     let mut bytes = Vec::new();
     for ((name, tensor), read) in tensors.iter().zip(reads) {
         let mut values = read.wait()?;
@@ -153,12 +146,11 @@ impl Checkpoint {
                 other => return Err(bad(format!("\"{name}\" has type {other:?}; f32 and u32 are read"))),
             };
             if dtype == DType::F32 && !all_finite(view.data()) {
-                return Err(bad(format!("\"{name}\" holds a NaN or an infinity; take an earlier checkpoint")));
+                return Err(bad(format!(
+                    "\"{name}\" holds a NaN or an infinity; take an earlier checkpoint"
+                )));
             }
-            tensors.insert(
-                name,
-                Stored { shape: view.shape().to_vec(), dtype, bytes: view.data().to_vec() },
-            );
+            tensors.insert(name, Stored { shape: view.shape().to_vec(), dtype, bytes: view.data().to_vec() });
         }
         Ok(Checkpoint { path: path.to_path_buf(), tensors, metadata })
     }
@@ -232,7 +224,8 @@ impl Checkpoint {
         for (name, velocity) in trainer.optimizer().state() {
             let name = format!("{VELOCITY}{name}");
             let stored = self.find(&name, velocity)?;
-            velocities.push((velocity.clone(), stored.ok_or_else(|| self.missing(&name, trainer.network()))?));
+            velocities
+                .push((velocity.clone(), stored.ok_or_else(|| self.missing(&name, trainer.network()))?));
         }
         self.load_into(trainer.network())?;
         for (velocity, stored) in velocities {
@@ -259,7 +252,8 @@ impl Checkpoint {
     }
 
     fn missing(&self, name: &str, network: &Network) -> Error {
-        let message = format!("it is of another network: it has no \"{name}\", which {} needs", network.name());
+        let message =
+            format!("it is of another network: it has no \"{name}\", which {} needs", network.name());
         Error::bad_file(&self.path, message)
     }
 }

@@ -52,7 +52,10 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
         }
     }
     if !loss.is_finite() {
-        return Err(Error::Diverged(format!("the loss of {} over the test images is {loss}", network.name())));
+        return Err(Error::Diverged(format!(
+            "the loss of {} over the test images is {loss}",
+            network.name()
+        )));
     }
     Ok(Evaluation { correct: correct as usize, images: feed.len(), loss: loss / feed.len() as f64 })
 }

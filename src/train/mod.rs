@@ -11,7 +11,9 @@ mod report;
 mod run;
 mod trainer;
 
-pub use callback::{Callback, EpochReport, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor};
+pub use callback::{
+    Callback, EpochReport, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
+};
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, Normalization};
 pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};

@@ -214,7 +214,9 @@ fn merge(all: &mut toml::Table, given: toml::Table, path: &str) -> Result<()> {
             }
             (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value, &full)?,
             // A whole number where a fraction may stand.
-            (Some(slot @ toml::Value::Float(_)), toml::Value::Integer(v)) => *slot = toml::Value::Float(v as f64),
+            (Some(slot @ toml::Value::Float(_)), toml::Value::Integer(v)) => {
+                *slot = toml::Value::Float(v as f64)
+            }
             (Some(slot), value) if slot.same_type(&value) => *slot = value,
             (Some(slot), value) => {
                 return Err(Error::Invalid(format!(

@@ -175,7 +175,8 @@ impl Job<'_> {
         )?;
         let mut metrics = MetricsLog::append(self.folder.metrics(), variant)?;
         let mut times = EpochTimes::default();
-        let outcome = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop)?;
+        let outcome =
+            trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop)?;
         let checkpoint = checkpoints.newest().map(Path::to_path_buf).unwrap_or_default();
         let summary = match outcome {
             Outcome::Stopped { .. } => None,

@@ -283,7 +283,8 @@ impl Trainer {
             return Err(self.diverged(from + place)?);
         }
         let steps = upto - from;
-        let (losses, hits) = entries.fold((0.0, 0.0), |(l, h), [loss, hit]| (l + f64::from(loss), h + f64::from(hit)));
+        let (losses, hits) =
+            entries.fold((0.0, 0.0), |(l, h), [loss, hit]| (l + f64::from(loss), h + f64::from(hit)));
         let [last_loss, _] = history[(upto - 1) % HISTORY];
         let now = Instant::now();
         let report = StepReport {

@@ -1,0 +1,17 @@
+//! Cycles on a vector machine, per lane and value for loads and stores, per vector for arithmetic.
+
+pub const LOAD_SCALAR: f64 = 7.0;
+pub const LOAD_VEC4: f64 = 4.0;
+pub const STORE_SCALAR: f64 = 7.0;
+pub const STORE_VEC4: f64 = 4.0;
+pub const FMA: f64 = 0.8;
+pub const BROADCAST: f64 = 1.0;
+/// Every variable that lives across loop iterations is blended with its old value once per iteration.
+pub const CARRY: f64 = 1.5;
+pub const WORKGROUP: f64 = 400.0;
+pub fn load(width: u32) -> f64 {
+    if width == 4 { LOAD_VEC4 } else { LOAD_SCALAR }
+}
+pub fn store(width: u32) -> f64 {
+    if width == 4 { STORE_VEC4 } else { STORE_SCALAR }
+}
