@@ -33,6 +33,8 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let first = linear_index(id, groups, 64u);
+  // The last workgroup reaches into what the first invocations take on their second turn.
+  if (first >= params.stride) { return; }
 //% for u in range(unroll)
   {
     let i = first + /*{ u }*/u * params.stride;

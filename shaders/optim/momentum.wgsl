@@ -14,6 +14,8 @@ struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 }
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let first = linear_index(id, groups, 64u);
+  // The last workgroup reaches into what the first invocations take on their second turn.
+  if (first >= params.stride) { return; }
   if (progress[2] != 0u) { return; }
   let step = rate[0];
 //% for u in range(unroll)

@@ -24,6 +24,8 @@ fn quantize(value: Value, grid: Grid) -> Value {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let first = linear_index(id, groups, 64u);
+  // The last workgroup reaches into what the first invocations take on their second turn.
+  if (first >= params.stride) { return; }
 //% if not per_channel
   let grid = grids[0];
 //% endif
