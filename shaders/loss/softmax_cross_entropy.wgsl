@@ -25,7 +25,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   // Subtracting the largest keeps every exponential at most 1.
   var total = 0.0;
   for (var k = 0u; k < params.classes; k++) { total += exp(logits[base + k] - largest); }
-  losses[row] = log(total) + largest - logits[base + label];
+  // The difference first: beside a large logit, the small logarithm would be rounded away.
+  losses[row] = log(total) + (largest - logits[base + label]);
   hits[row] = select(0u, 1u, best == label);
   let scale = 1.0 / f32(params.rows);
   for (var k = 0u; k < params.classes; k++) {
