@@ -13,7 +13,9 @@ fn grid_of(low: f32, high: f32) -> Grid {
   if (low == high) { return Grid(0.0, 0.0, 0.0, vanishes); }
   let scale = (high - low) / (qmax - qmin);
   let place = qmin - low / scale;
-  // Half away from zero; place is never negative here, and WGSL's round() goes to even.
-  let zero_point = clamp(floor(place + 0.5), qmin, qmax);
+  // Half away from zero: place is never negative here, and WGSL's round() goes to even. The fraction is exact;
+  // place + 0.5 is not, and lifts the number below one half to 1.
+  let whole = floor(place);
+  let zero_point = clamp(select(whole, whole + 1.0, place - whole >= 0.5), qmin, qmax);
   return Grid((qmin - zero_point) * scale, (qmax - zero_point) * scale, scale, quantizes);
 }

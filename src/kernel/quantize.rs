@@ -142,7 +142,16 @@ fn channels_of(x: &Tensor, state: &RangeState) -> Result<usize> {
 
 /// Launch geometry shared by forward and backward.
 fn geometry(x: &Tensor, grids: &Tensor) -> Result<(bool, bool, u32, u64, QuantParams)> {
-    let channels = grids.shape()[0];
+    x.expect(DType::F32)?;
+    let [channels, 4] = grids.shape().matrix("the grids of fake quantization")? else {
+        return Err(Error::Shape(format!("grids must be [channels, 4], not {}", grids.shape())));
+    };
+    if channels != 1 && x.shape().first() != Some(&channels) {
+        return Err(Error::Shape(format!(
+            "grids for {channels} channels cannot be used on a tensor of shape {}",
+            x.shape()
+        )));
+    }
     let length = x.count() / channels;
     // The tail of the last vector lies in the padding of the buffer, where one channel may write.
     let vectors = channels == 1 || length.is_multiple_of(4);
@@ -160,7 +169,7 @@ fn geometry(x: &Tensor, grids: &Tensor) -> Result<(bool, bool, u32, u64, QuantPa
 /// Rounds `x` to the grids of [`lay_grid`].
 ///
 /// # Errors
-/// Where the device has failed.
+/// Where the grids do not fit `x`, or the device has failed.
 pub fn fake_quant(x: &Tensor, grids: &Tensor) -> Result<Tensor> {
     let y = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
     let (vectors, per_channel, unroll, threads, params) = geometry(x, grids)?;
