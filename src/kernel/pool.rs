@@ -43,6 +43,15 @@ impl Window {
         Ok(out)
     }
 
+    /// Height and width of `dy`, which must be the gradient of pooling an input of `shape`: the shaders read
+    /// as far as that promises.
+    fn pooled(&self, dy: &Tensor, shape: [usize; 4]) -> Result<[usize; 2]> {
+        let [n, c, h, w] = shape;
+        let [oh, ow] = self.output([h, w])?;
+        same_shape("the gradient of pooling", dy.shape(), &[n, c, oh, ow].into())?;
+        Ok([oh, ow])
+    }
+
     fn constants(&self, spec: ShaderSpec) -> ShaderSpec {
         let c = |v: usize| v as u32;
         spec.with("kernel_y", c(self.kernel[0]))
@@ -115,14 +124,17 @@ pub fn max_backward(
     window: &Window,
 ) -> Result<Tensor> {
     same_shape("the gradient of max pooling", dy.shape(), places.shape())?;
-    let [.., oh, ow] = dy.shape().nchw("the gradient of max pooling")?;
+    if let Some(y) = y {
+        same_shape("the gradient of max pooling", dy.shape(), y.shape())?;
+    }
+    let pooled = window.pooled(dy, shape)?;
     let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
     let mut launch =
         dy.gpu().launch(window.max_shader(true, y.is_some())).bind(dy.buffer()).bind(places.buffer());
     if let Some(y) = y {
         launch = launch.bind(y.buffer());
     }
-    launch.bind(dx.buffer()).params(&PoolParams::new(shape, [oh, ow])?).threads(dx.count() as u64, 64)?;
+    launch.bind(dx.buffer()).params(&PoolParams::new(shape, pooled)?).threads(dx.count() as u64, 64)?;
     Ok(dx)
 }
 
@@ -150,10 +162,10 @@ pub fn average_backward(
     window: &Window,
     count_padding: bool,
 ) -> Result<Tensor> {
-    let [.., oh, ow] = dy.shape().nchw("the gradient of average pooling")?;
+    let pooled = window.pooled(dy, shape)?;
     let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
     let spec = window.average_shader("backward", count_padding);
-    average(dy.gpu(), spec, dy, &dx, PoolParams::new(shape, [oh, ow])?)?;
+    average(dy.gpu(), spec, dy, &dx, PoolParams::new(shape, pooled)?)?;
     Ok(dx)
 }
 
