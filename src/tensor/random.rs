@@ -14,12 +14,14 @@ pub struct Philox {
     seed: u64,
     stream: u64,
     next: u64,
+    /// The second of a pair of normals.
+    spare: Option<f32>,
 }
 
 impl Philox {
     /// Stream number `stream` of `seed`, from its beginning.
     pub fn new(seed: u64, stream: u64) -> Self {
-        Philox { seed, stream, next: 0 }
+        Philox { seed, stream, next: 0, spare: None }
     }
 
     /// Four random words for a counter: the generator itself.
@@ -47,11 +49,17 @@ impl Philox {
         unit(self.next_u32())
     }
 
-    /// Normal with mean 0 and standard deviation 1 (Box and Muller 1958).
+    /// Normal with mean 0 and standard deviation 1 (Box and Muller 1958). They come in pairs from two words,
+    /// as on the device.
     pub fn normal(&mut self) -> f32 {
+        if let Some(second) = self.spare.take() {
+            return second;
+        }
         // 1 - u lies in (0, 1], where the logarithm is finite.
         let radius = (-2.0 * (1.0 - f64::from(self.uniform())).ln()).sqrt();
-        (radius * (std::f64::consts::TAU * f64::from(self.uniform())).cos()) as f32
+        let (sine, cosine) = (std::f64::consts::TAU * f64::from(self.uniform())).sin_cos();
+        self.spare = Some((radius * sine) as f32);
+        (radius * cosine) as f32
     }
 
     /// Uniform in 0..n, without the bias of a remainder (Lemire 2019, arXiv 1805.10941).
