@@ -46,9 +46,7 @@ impl Caps {
             subgroup_size: subgroups.then_some(info.subgroup_min_size),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             f16: features.contains(wgpu::Features::SHADER_F16),
-            max_binding_bytes: u64::from(limits.max_storage_buffer_binding_size as u32)
-                .max(limits.max_storage_buffer_binding_size as u64)
-                .min(limits.max_buffer_size),
+            max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_workgroup_size: limits.max_compute_invocations_per_workgroup,
         }
