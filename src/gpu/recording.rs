@@ -74,7 +74,7 @@ impl Gpu {
     /// Records what `work` asks of this device, instead of running it.
     ///
     /// `work` may not read or write from the host. Its results get their values at the first replay, and new
-    /// ones at each.
+    /// ones at each. What other threads ask of this device meanwhile is recorded too, so they should not.
     ///
     /// # Errors
     /// What `work` returns, or where a recording is being made already.
@@ -100,6 +100,12 @@ impl Gpu {
         Ok((recording, result?))
     }
 
+    fn stop_recording(&self) -> Option<Capture> {
+        let mut stream = lock(&self.0.stream);
+        lock(&self.0.pool).leave_arena();
+        stream.capture.take()
+    }
+
     pub(super) fn refuse_while_recording(&self, what: &str) -> Result<()> {
         if lock(&self.0.stream).capture.is_some() {
             return Err(Error::Gpu(format!("{what} is not possible inside a recording")));
@@ -112,15 +118,17 @@ impl Gpu {
 struct StopOnDrop<'a>(&'a Gpu);
 
 impl StopOnDrop<'_> {
-    fn finish(&self) -> Option<Capture> {
-        lock(&self.0.0.pool).leave_arena();
-        lock(&self.0.0.stream).capture.take()
+    /// Once only: a second time would end whatever another thread has begun to record since.
+    fn finish(self) -> Option<Capture> {
+        let gpu = self.0;
+        std::mem::forget(self);
+        gpu.stop_recording()
     }
 }
 
 impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
-        if let Some(capture) = self.finish() {
+        if let Some(capture) = self.0.stop_recording() {
             lock(&self.0.0.pool).dissolve(capture.arena);
         }
     }

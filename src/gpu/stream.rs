@@ -202,12 +202,7 @@ impl<'a> Launch<'a> {
             )));
         }
         if let Some(other) = self.buffers.iter().find(|b| !b.gpu().same(self.gpu)) {
-            return Err(Error::Gpu(format!(
-                "{}: a tensor lives on {:?}, the kernel runs on {:?}; move it first",
-                self.spec,
-                other.gpu(),
-                self.gpu
-            )));
+            return Err(Error::Gpu(format!("{}: {}", self.spec, self.gpu.foreign(other))));
         }
         let inner = &self.gpu.0;
         let pipeline = inner.pipelines.get(&inner.device, &self.spec, inner.checked)?;
@@ -243,8 +238,10 @@ impl Gpu {
     /// Copies all of `from` to the place `offset` (in bytes, a multiple of 4) of `to`.
     ///
     /// # Errors
-    /// Where it does not fit there.
+    /// Where it does not fit there, or one of them is on another device.
     pub fn copy(&self, from: &Buffer, to: &Buffer, offset: u64) -> Result<()> {
+        self.refuse_foreign(from)?;
+        self.refuse_foreign(to)?;
         if offset + from.bytes() > to.bytes() {
             return Err(Error::Gpu(format!(
                 "{} bytes do not fit at offset {offset} of a buffer of {} bytes",
@@ -259,6 +256,14 @@ impl Gpu {
             bytes: from.bytes(),
         };
         lock(&self.0.stream).push(self, command, &[from.clone(), to.clone()])
+    }
+
+    fn foreign(&self, buffer: &Buffer) -> String {
+        format!("a tensor lives on {:?}, the work is for {self:?}; move it first", buffer.gpu())
+    }
+
+    pub(super) fn refuse_foreign(&self, buffer: &Buffer) -> Result<()> {
+        if buffer.gpu().same(self) { Ok(()) } else { Err(Error::Gpu(self.foreign(buffer))) }
     }
 
     /// Hands everything that was asked for to the device, without waiting for it.

@@ -3,8 +3,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::device::{Gpu, lock};
 use super::pool::Buffer;
@@ -15,8 +16,18 @@ pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
     bytes: u64,
-    state: Arc<Mutex<MapState>>,
+    answer: Arc<Answer>,
 }
+
+/// Where the device's answer is put, by whichever thread polls.
+#[derive(Default)]
+struct Answer {
+    state: Mutex<MapState>,
+    arrived: Condvar,
+}
+
+/// How long an answer may be in another thread's hands after the device is done.
+const HANDOVER: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct MapState {
@@ -41,11 +52,15 @@ impl Readback {
     /// Where the device has failed.
     pub fn wait(mut self) -> Result<Vec<u8>> {
         self.gpu.wait_for(None)?;
+        // Another thread that waited too may have been given this answer, and be about to deliver it.
+        let state = lock(&self.answer.state);
+        let delivered = self.answer.arrived.wait_timeout_while(state, HANDOVER, |s| s.outcome.is_none());
+        drop(delivered);
         self.take()?.ok_or_else(|| Error::Gpu("the GPU is done and has not answered a read".into()))
     }
 
     fn take(&mut self) -> Result<Option<Vec<u8>>> {
-        let outcome = lock(&self.state).outcome.take();
+        let outcome = lock(&self.answer.state).outcome.take();
         let Some(outcome) = outcome else { return self.gpu.check().map(|()| None) };
         self.gpu.check()?;
         outcome.map_err(|e| Error::Gpu(format!("reading from the GPU failed: {e}")))?;
@@ -63,7 +78,7 @@ impl Future for Readback {
             Ok(Some(bytes)) => Poll::Ready(Ok(bytes)),
             Err(e) => Poll::Ready(Err(e)),
             Ok(None) => {
-                lock(&self.state).waker = Some(context.waker().clone());
+                lock(&self.answer.state).waker = Some(context.waker().clone());
                 // Native devices make progress only when they are polled; browsers do it by themselves.
                 #[cfg(not(target_arch = "wasm32"))]
                 context.waker().wake_by_ref();
@@ -89,6 +104,7 @@ impl Gpu {
     /// # Errors
     /// Where `bytes` is longer than the buffer, and inside a recording.
     pub fn write(&self, buffer: &Buffer, bytes: &[u8]) -> Result<()> {
+        self.refuse_foreign(buffer)?;
         self.refuse_while_recording("writing from the host")?;
         if bytes.len() as u64 > buffer.bytes() {
             return Err(Error::Gpu(format!(
@@ -116,6 +132,7 @@ impl Gpu {
     /// # Errors
     /// Where the device has failed, and inside a recording.
     pub fn start_read(&self, buffer: &Buffer) -> Result<Readback> {
+        self.refuse_foreign(buffer)?;
         self.refuse_while_recording("reading")?;
         let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("simqat read"),
@@ -127,16 +144,17 @@ impl Gpu {
         let mut encoder = self.0.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, buffer.bytes());
         self.0.queue.submit([encoder.finish()]);
-        let state = Arc::new(Mutex::new(MapState::default()));
-        let shared = state.clone();
+        let answer = Arc::new(Answer::default());
+        let shared = answer.clone();
         staging.map_async(wgpu::MapMode::Read, .., move |outcome| {
-            let mut state = lock(&shared);
+            let mut state = lock(&shared.state);
             state.outcome = Some(outcome);
+            shared.arrived.notify_all();
             if let Some(waker) = state.waker.take() {
                 waker.wake();
             }
         });
-        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), state })
+        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), answer })
     }
 
     /// Reads `buffer`, waiting for everything asked for before.
