@@ -319,3 +319,28 @@ pub(super) fn variants() -> Vec<Entry> {
     });
     unary.chain(binary).chain([entry(fill_shader(), FillParams::LAYOUT)]).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Shape, joined_axes};
+
+    fn joined(a: &[usize], b: &[usize]) -> Vec<(usize, usize, usize)> {
+        let (a, b) = (Shape::from(a), Shape::from(b));
+        let axes = joined_axes(&a.broadcast(&b).unwrap(), &a, &b);
+        axes.iter().map(|axis| (axis.extent, axis.a_stride, axis.b_stride)).collect()
+    }
+
+    #[test]
+    fn neighbours_that_stretch_alike_become_one_axis() {
+        // A bias of [N, C, H, W]: the plane, the channels, the batch.
+        assert_eq!(joined(&[2, 3, 4, 5], &[3, 1, 1]), [(20, 1, 0), (3, 20, 1), (2, 60, 0)]);
+        assert_eq!(joined(&[7, 5], &[5]), [(5, 1, 1), (7, 5, 0)]);
+        assert_eq!(joined(&[2, 3, 4], &[]), [(24, 1, 0)]);
+        assert_eq!(joined(&[2, 3, 4], &[2, 1, 1]), [(12, 1, 0), (2, 12, 1)]);
+        assert_eq!(joined(&[7, 1], &[1, 5]), [(5, 0, 1), (7, 1, 0)]);
+        // Axes of one value count for nothing, wherever they stand.
+        assert_eq!(joined(&[4, 1, 5], &[4, 1, 1]), [(5, 1, 0), (4, 5, 1)]);
+        assert_eq!(joined(&[1, 1], &[1]), []);
+        assert_eq!(joined(&[2, 3], &[1, 2, 3]), [(6, 1, 1)]);
+    }
+}

@@ -188,3 +188,36 @@ pub(super) fn variants() -> Vec<Entry> {
     };
     windows.iter().flat_map(each).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Window;
+
+    #[test]
+    fn windows_that_fit_are_counted_rounded_down() {
+        let window = |kernel, stride, padding| Window {
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+        };
+        for (window, plane, pooled) in [
+            (window(2, 2, 0), [28, 28], [14, 14]),
+            (window(2, 2, 0), [5, 2], [2, 1]),
+            (window(3, 2, 1), [112, 7], [56, 4]),
+            (window(3, 1, 1), [5, 1], [5, 1]),
+            (Window { kernel: [1, 4], stride: [3, 1], padding: [0, 2] }, [7, 3], [3, 4]),
+        ] {
+            assert_eq!(window.output(plane).unwrap(), pooled, "{window:?} over {plane:?}");
+        }
+        for (window, plane) in [
+            (window(3, 1, 0), [2, 5]), // larger than the plane
+            (window(0, 1, 0), [2, 2]),
+            (window(2, 0, 0), [2, 2]),
+            (window(2, 1, 2), [9, 9]), // a window in the padding alone
+            (window(1, 1, 1), [9, 9]),
+        ] {
+            let error = window.output(plane).unwrap_err().to_string();
+            assert!(error.contains(&format!("{plane:?}")), "{error}");
+        }
+    }
+}

@@ -102,5 +102,21 @@ mod tests {
         assert_eq!(shape(&[]).broadcast(&shape(&[5])).unwrap(), shape(&[5]));
         let error = shape(&[2, 3]).broadcast(&shape(&[2])).unwrap_err().to_string();
         assert!(error.contains("[2, 3]") && error.contains("[2]"), "{error}");
+        // Nothing stays nothing, and does not stretch to two.
+        assert_eq!(shape(&[0, 3]).broadcast(&shape(&[1, 3])).unwrap(), shape(&[0, 3]));
+        assert!(shape(&[0]).broadcast(&shape(&[2])).is_err());
+    }
+
+    #[test]
+    fn counts_and_views_by_rank() {
+        assert_eq!(
+            [Shape::from([]).count(), Shape::from([2, 3]).count(), Shape::from([4, 0]).count()],
+            [1, 6, 0]
+        );
+        assert_eq!(Shape::from([1, 2, 3, 4]).nchw("x").unwrap(), [1, 2, 3, 4]);
+        assert_eq!(Shape::from([1, 2]).matrix("x").unwrap(), [1, 2]);
+        let error = Shape::from([1, 2]).nchw("the input").unwrap_err().to_string();
+        assert!(error.starts_with("the input") && error.contains("[1, 2]"), "{error}");
+        assert!(Shape::from([1]).matrix("x").is_err());
     }
 }

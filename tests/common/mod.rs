@@ -1,6 +1,8 @@
 //! What the integration tests share: one device, and comparisons that say where they fail.
 #![allow(dead_code)] // each test binary uses a part
 
+pub mod fake_quant;
+
 use std::sync::OnceLock;
 
 use simqat::gpu::{Gpu, GpuOptions};
@@ -28,5 +30,16 @@ pub fn assert_close(what: &str, actual: &[f32], expected: &[f32], relative: f32,
             "{what}: value {i} of {} is {a}, expected {e}",
             actual.len()
         );
+    }
+}
+
+/// Fails at the first value that is not the expected one to the bit.
+#[track_caller]
+pub fn assert_bits(what: &str, actual: &[f32], expected: &[f32]) {
+    assert_eq!(actual.len(), expected.len(), "{what}: lengths differ");
+    let differ = actual.iter().zip(expected).filter(|(a, e)| a.to_bits() != e.to_bits()).count();
+    if let Some(i) = (0..actual.len()).find(|&i| actual[i].to_bits() != expected[i].to_bits()) {
+        let (a, e) = (actual[i], expected[i]);
+        panic!("{what}: {differ} of {} values differ, first value {i}: {a:e}, expected {e:e}", actual.len());
     }
 }
