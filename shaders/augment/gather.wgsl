@@ -1,5 +1,6 @@
 // Makes a batch from a data set that lies on the device as bytes: picks the images of this step, resizes them
-// bilinearly (half-pixel centres, edges repeated) and normalizes, (value / 255 - mean) / deviation.
+// bilinearly (half-pixel centres, edges repeated) and normalizes, (value / 255 - mean) / deviation. An invocation
+// makes /*{ unroll }*/ neighbours of a row, which share their image and their rows.
 //% include "common/index.wgsl"
 
 @group(0) @binding(0) var<storage, read> pixels: array<u32>;
@@ -8,8 +9,16 @@
 @group(0) @binding(2) var<storage, read> progress: array<u32>;
 @group(0) @binding(3) var<storage, read> normalization: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> batch: array<f32>;
-struct Params { rows: u32, batch: u32, channels: u32, height: u32, width: u32, out_height: u32, out_width: u32 }
+struct Params { rows: u32, batch: u32 }
 @group(0) @binding(5) var<uniform> params: Params;
+
+// Constants, since divisions by numbers known in advance are cheap.
+const channels = /*{ channels }*/u;
+const height = /*{ height }*/u;
+const width = /*{ width }*/u;
+const out_width = /*{ out_width }*/u;
+const strips = /*{ out_width // unroll }*/u;
+const out_height = /*{ out_height }*/u;
 
 fn pixel(at: u32) -> f32 {
   return f32((pixels[at / 4u] >> (8u * (at % 4u))) & 255u);
@@ -18,26 +27,36 @@ fn pixel(at: u32) -> f32 {
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let i = linear_index(id, groups, 64u);
-  let area = params.out_height * params.out_width;
-  if (i >= params.rows * params.channels * area) { return; }
-  let row = i / (params.channels * area);
-  let channel = i / area % params.channels;
-  let image = order[progress[0] * params.batch + row];
-  let base = (image * params.channels + channel) * params.height * params.width;
-  let y = i % area / params.out_width;
-  let x = i % params.out_width;
-//% if resize
-  let scale = vec2(f32(params.height), f32(params.width)) / vec2(f32(params.out_height), f32(params.out_width));
-  let place = max((vec2(f32(y), f32(x)) + 0.5) * scale - 0.5, vec2(0.0));
-  let near = vec2<u32>(place);
-  let far = min(near + 1u, vec2(params.height - 1u, params.width - 1u));
-  let weight = place - vec2<f32>(near);
-  let upper = mix(pixel(base + near.x * params.width + near.y), pixel(base + near.x * params.width + far.y), weight.y);
-  let lower = mix(pixel(base + far.x * params.width + near.y), pixel(base + far.x * params.width + far.y), weight.y);
-  let value = mix(upper, lower, weight.x);
-//% else
-  let value = pixel(base + y * params.width + x);
-//% endif
+  if (i >= params.rows * channels * out_height * strips) { return; }
+  let y = i / strips % out_height;
+  let plane = i / (strips * out_height);
+  let channel = plane % channels;
+  let image = order[progress[0] * params.batch + plane / channels];
+  let base = (image * channels + channel) * (height * width);
   let norm = normalization[channel];
-  batch[i] = (value / 255.0 - norm.x) / norm.y;
+  let out = (plane * out_height + y) * out_width + i % strips * /*{ unroll }*/u;
+//% if resize
+  const scale = vec2(f32(height) / f32(out_height), f32(width) / f32(out_width));
+  let down = max((f32(y) + 0.5) * scale.x - 0.5, 0.0);
+  let upper = u32(down);
+  let lower = min(upper + 1u, height - 1u);
+  let share = down - f32(upper);
+//% endif
+//% for u in range(unroll)
+  {
+    let x = i % strips * /*{ unroll }*/u + /*{ u }*/u;
+//% if resize
+    let along = max((f32(x) + 0.5) * scale.y - 0.5, 0.0);
+    let left = u32(along);
+    let right = min(left + 1u, width - 1u);
+    let part = along - f32(left);
+    let above = mix(pixel(base + upper * width + left), pixel(base + upper * width + right), part);
+    let below = mix(pixel(base + lower * width + left), pixel(base + lower * width + right), part);
+    let value = mix(above, below, share);
+//% else
+    let value = pixel(base + y * width + x);
+//% endif
+    batch[out + /*{ u }*/u] = (value / 255.0 - norm.x) / norm.y;
+  }
+//% endfor
 }

@@ -1,6 +1,5 @@
 // Smallest and largest value of each channel, in pieces: [C, length] -> [C, pieces, 2]. `update_range` joins
 // the pieces.
-//% include "common/index.wgsl"
 
 //% if vectors
 alias Value = vec4<f32>;
@@ -10,16 +9,16 @@ alias Value = f32;
 @group(0) @binding(0) var<storage, read> x: array<Value>;
 @group(0) @binding(1) var<storage, read_write> pieces: array<vec2<f32>>;
 // length is in elements of x (four values each with `vectors`).
-struct Params { channels: u32, length: u32, pieces: u32 }
+struct Params { length: u32, pieces: u32 }
 @group(0) @binding(2) var<uniform> params: Params;
 
+// Workgroups: x = pieces, y = channel.
 @compute @workgroup_size(8)
-fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let i = linear_index(id, groups, 8u);
-  if (i >= params.channels * params.pieces) { return; }
-  let base = i / params.pieces * params.length;
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+  if (id.x >= params.pieces) { return; }
+  let base = id.y * params.length;
   // Neighbours take neighbouring elements, so that loads coalesce.
-  let first = i % params.pieces;
+  let first = id.x;
   var low = x[base + first];
   var high = low;
   for (var k = first + params.pieces; k < params.length; k += params.pieces) {
@@ -28,8 +27,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     high = max(high, value);
   }
 //% if vectors
-  pieces[i] = vec2(min(min(low.x, low.y), min(low.z, low.w)), max(max(high.x, high.y), max(high.z, high.w)));
+  pieces[id.y * params.pieces + id.x] = vec2(min(min(low.x, low.y), min(low.z, low.w)), max(max(high.x, high.y), max(high.z, high.w)));
 //% else
-  pieces[i] = vec2(low, high);
+  pieces[id.y * params.pieces + id.x] = vec2(low, high);
 //% endif
 }

@@ -11,7 +11,7 @@ alias Value = f32;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> grids: array<Grid>;
 @group(0) @binding(3) var<storage, read_write> dx: array<Value>;
-struct Params { count: u32, length: u32, stride: u32 }
+struct Params { length: u32, stride: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 
 fn pass_through(gradient: Value, value: Value, grid: Grid) -> Value {
@@ -19,23 +19,23 @@ fn pass_through(gradient: Value, value: Value, grid: Grid) -> Value {
   return select(select(Value(0.0), gradient, inside), gradient, grid.action == passes);
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(/*{ size }*/)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let first = linear_index(id, groups, 64u);
+//% if per_channel
+  // Workgroups: x = along the channel, y = channel; no division is needed to know which.
+  if (id.x >= params.length) { return; }
+  let i = id.y * params.length + id.x;
+  dx[i] = pass_through(dy[i], x[i], grids[id.y]);
+//% else
+  let first = linear_index(id, groups, /*{ size }*/u);
   // The last workgroup reaches into what the first invocations take on their second turn.
   if (first >= params.stride) { return; }
-//% if not per_channel
   let grid = grids[0];
-//% endif
 //% for u in range(unroll)
   {
     let i = first + /*{ u }*/u * params.stride;
-    if (i < params.count) {
-//% if per_channel
-      let grid = grids[i / params.length];
-//% endif
-      dx[i] = pass_through(dy[i], x[i], grid);
-    }
+    if (i < params.length) { dx[i] = pass_through(dy[i], x[i], grid); }
   }
 //% endfor
+//% endif
 }

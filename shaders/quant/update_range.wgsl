@@ -1,7 +1,6 @@
 // Moves each channel's observed range by this batch's, counts the step, and lays the grid. One workgroup for
 // each channel. Without `observe` (evaluation, frozen observers) the range stays and only the grid is laid.
-//% include "quant/grid.wgsl"
-const size = 32u;
+//% include "quant/range.wgsl"
 
 //% set first = 1 if observe else 0
 //% if observe
@@ -14,57 +13,31 @@ const size = 32u;
 struct Params { pieces: u32, delay: u32, momentum: f32 }
 @group(0) @binding(/*{ first + 4 }*/) var<uniform> params: Params;
 
-var<workgroup> lows: array<f32, size>;
-var<workgroup> highs: array<f32, size>;
-
-@compute @workgroup_size(size)
+@compute @workgroup_size(lanes)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let channel = group.x;
 //% if observe
   let base = channel * params.pieces;
   // Lanes beyond the pieces repeat the first, which changes no minimum.
-  var range = pieces[base + select(0u, lane, lane < params.pieces)];
-  for (var k = lane + size; k < params.pieces; k += size) {
+  var seen = pieces[base + select(0u, lane, lane < params.pieces)];
+  for (var k = lane + lanes; k < params.pieces; k += lanes) {
     let piece = pieces[base + k];
-    range = vec2(min(range.x, piece.x), max(range.y, piece.y));
+    seen = vec2(min(seen.x, piece.x), max(seen.y, piece.y));
   }
-  lows[lane] = range.x;
-  highs[lane] = range.y;
-  for (var half = size / 2u; half > 0u; half /= 2u) {
-    workgroupBarrier();
-    if (lane < half) {
-      lows[lane] = min(lows[lane], lows[lane + half]);
-      highs[lane] = max(highs[lane], highs[lane + half]);
-    }
-  }
+  seen = joined(lane, seen);
 //% endif
   if (lane == 0u) {
-    var low = minimum[channel];
-    var high = maximum[channel];
+    var range = vec2(minimum[channel], maximum[channel]);
     let step = steps[channel];
 //% if observe
-//% if observer == "moving_average"
-    // The first batch is taken whole.
-    low = select(low + params.momentum * (lows[0] - low), lows[0], step == 0u);
-    high = select(high + params.momentum * (highs[0] - high), highs[0], step == 0u);
-//% else
-    low = lows[0];
-    high = highs[0];
+    range = followed(range, seen, step, params.momentum);
 //% endif
-    low = min(low, 0.0);
-    high = max(high, 0.0);
-//% endif
-//% if symmetric
-    high = max(-low, high);
-    low = -high;
-//% endif
+    range = balanced(range);
+    var grid = grid_of(range.x, range.y);
 //% if observe
-    minimum[channel] = low;
-    maximum[channel] = high;
+    minimum[channel] = range.x;
+    maximum[channel] = range.y;
     steps[channel] = step + 1u;
-//% endif
-    var grid = grid_of(low, high);
-//% if observe
     if (step < params.delay) { grid.action = passes; }
 //% endif
     grids[channel] = grid;

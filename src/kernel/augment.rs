@@ -7,19 +7,20 @@ use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
-params!(GatherParams {
-    rows: u32,
-    batch: u32,
-    channels: u32,
-    height: u32,
-    width: u32,
-    out_height: u32,
-    out_width: u32,
-});
+params!(GatherParams { rows: u32, batch: u32 });
 params!(LabelParams { rows: u32, batch: u32 });
 
-fn image_shader(resize: bool) -> ShaderSpec {
-    ShaderSpec::new("augment/gather.wgsl").with("resize", resize)
+fn image_shader([channels, height, width]: [usize; 3], size: [usize; 2]) -> (ShaderSpec, usize) {
+    let unroll = if size[1].is_multiple_of(4) { 4 } else { 1 };
+    let spec = ShaderSpec::new("augment/gather.wgsl")
+        .with("channels", channels as u32)
+        .with("height", height as u32)
+        .with("width", width as u32)
+        .with("out_height", size[0] as u32)
+        .with("out_width", size[1] as u32)
+        .with("resize", size != [height, width])
+        .with("unroll", unroll as u32);
+    (spec, unroll)
 }
 
 fn label_shader() -> ShaderSpec {
@@ -48,7 +49,7 @@ pub struct Source<'a> {
 /// # Errors
 /// Where the normalization does not fit the channels, or the device has failed.
 pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) -> Result<(Tensor, Tensor)> {
-    let [channels, height, width] = source.image;
+    let channels = source.image[0];
     if source.normalization.shape()[..] != [channels, 2] {
         return Err(Error::Shape(format!(
             "the normalization must be [{channels}, 2], one mean and deviation for each channel, not {}",
@@ -58,22 +59,15 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
     let gpu = source.pixels.gpu();
     let images = Tensor::empty(gpu, [rows, channels, size[0], size[1]], DType::F32)?;
     let labels = Tensor::empty(gpu, [rows], DType::U32)?;
-    gpu.launch(image_shader(size != [height, width]))
+    let (spec, unroll) = image_shader(source.image, size);
+    gpu.launch(spec)
         .bind(source.pixels.buffer())
         .bind(source.order.buffer())
         .bind(source.progress.buffer())
         .bind(source.normalization.buffer())
         .bind(images.buffer())
-        .params(&GatherParams {
-            rows: extent(rows, "the batch")?,
-            batch: extent(batch, "the batch")?,
-            channels: channels as u32,
-            height: height as u32,
-            width: width as u32,
-            out_height: size[0] as u32,
-            out_width: size[1] as u32,
-        })
-        .threads(images.count() as u64, 64)?;
+        .params(&GatherParams { rows: extent(rows, "the batch")?, batch: extent(batch, "the batch")? })
+        .threads((images.count() / unroll) as u64, 64)?;
     gpu.launch(label_shader())
         .bind(source.labels.buffer())
         .bind(source.order.buffer())
@@ -86,8 +80,8 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
 
 pub(super) fn variants() -> Vec<Entry> {
     vec![
-        entry(image_shader(false), GatherParams::LAYOUT),
-        entry(image_shader(true), GatherParams::LAYOUT),
+        entry(image_shader([1, 28, 28], [32, 32]).0, GatherParams::LAYOUT),
+        entry(image_shader([3, 5, 7], [5, 7]).0, GatherParams::LAYOUT),
         entry(label_shader(), LabelParams::LAYOUT),
     ]
 }

@@ -3,7 +3,6 @@
 use super::catalogue::{Entry, entry};
 use super::params::params;
 use super::{extent, same_shape};
-use crate::gpu::Gpu;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -62,33 +61,68 @@ impl Window {
             .with("pad_left", c(self.padding[1]))
     }
 
-    fn max_shader(&self, backward: bool, relu: bool) -> ShaderSpec {
-        let file = if backward { "pool/max_backward.wgsl" } else { "pool/max_forward.wgsl" };
-        self.constants(ShaderSpec::new(file)).with("relu", relu)
+    /// How many neighbouring windows an invocation can take as whole vectors: where windows are two wide and
+    /// tile the plane exactly. 0 where it must go value by value.
+    fn windows_at_once(&self, planes: &Planes) -> u32 {
+        let [oh, ow] = planes.pooled;
+        let tiles = self.padding == [0; 2]
+            && self.stride == self.kernel
+            && self.kernel[1] == 2
+            && planes.plane == [oh * self.kernel[0], ow * 2];
+        match (tiles, ow % 2) {
+            (false, _) => 0,
+            (true, 0) => 2,
+            (true, _) => 1,
+        }
     }
 
-    fn average_shader(&self, direction: &'static str, count_padding: bool) -> ShaderSpec {
-        self.constants(ShaderSpec::new("pool/average.wgsl"))
+    fn max_shader(&self, planes: &Planes, backward: bool, relu: bool) -> (ShaderSpec, u32) {
+        let windows = self.windows_at_once(planes);
+        let file = match (windows, backward) {
+            (0, false) => "pool/max_forward.wgsl",
+            (0, true) => "pool/max_backward.wgsl",
+            (_, false) => "pool/max_pairs_forward.wgsl",
+            (_, true) => "pool/max_pairs_backward.wgsl",
+        };
+        let spec = planes.constants(self.constants(ShaderSpec::new(file))).with("relu", relu);
+        (if windows == 0 { spec } else { spec.with("windows", windows) }, windows)
+    }
+
+    fn average_shader(&self, planes: &Planes, direction: &'static str, count_padding: bool) -> ShaderSpec {
+        planes
+            .constants(self.constants(ShaderSpec::new("pool/average.wgsl")))
             .with("direction", direction)
             .with("count_padding", count_padding)
     }
 }
 
-params!(PoolParams { planes: u32, height: u32, width: u32, out_height: u32, out_width: u32 });
+/// The planes of a tensor [N, C, H, W], before and after pooling.
+struct Planes {
+    count: usize,
+    plane: [usize; 2],
+    pooled: [usize; 2],
+}
 
-impl PoolParams {
-    /// From the unpooled shape [N, C, H, W].
-    fn new([n, c, h, w]: [usize; 4], [oh, ow]: [usize; 2]) -> Result<Self> {
+impl Planes {
+    /// From the unpooled shape.
+    fn new([n, c, h, w]: [usize; 4], pooled: [usize; 2]) -> Result<Self> {
         extent(n * c * h * w, "the number of pixels")?;
-        Ok(PoolParams {
-            planes: (n * c) as u32,
-            height: h as u32,
-            width: w as u32,
-            out_height: oh as u32,
-            out_width: ow as u32,
-        })
+        Ok(Planes { count: n * c, plane: [h, w], pooled })
+    }
+
+    fn constants(&self, spec: ShaderSpec) -> ShaderSpec {
+        spec.with("height", self.plane[0] as u32)
+            .with("width", self.plane[1] as u32)
+            .with("out_height", self.pooled[0] as u32)
+            .with("out_width", self.pooled[1] as u32)
+    }
+
+    fn params(&self) -> PoolParams {
+        PoolParams { planes: self.count as u32 }
     }
 }
+
+params!(PoolParams { planes: u32 });
 
 /// Max pooling of [N, C, H, W]; with `relu`, of max(x, 0), in one pass. Returns the result and, for the
 /// backward, the place of each maximum in its plane.
@@ -101,13 +135,15 @@ pub fn max_forward(x: &Tensor, window: &Window, relu: bool) -> Result<(Tensor, T
     let [oh, ow] = window.output([h, w])?;
     let y = Tensor::empty(x.gpu(), [n, c, oh, ow], DType::F32)?;
     let places = Tensor::empty(x.gpu(), [n, c, oh, ow], DType::U32)?;
+    let planes = Planes::new(shape, [oh, ow])?;
+    let (spec, windows) = window.max_shader(&planes, false, relu);
     x.gpu()
-        .launch(window.max_shader(false, relu))
+        .launch(spec)
         .bind(x.buffer())
         .bind(y.buffer())
         .bind(places.buffer())
-        .params(&PoolParams::new(shape, [oh, ow])?)
-        .threads(y.count() as u64, 64)?;
+        .params(&planes.params())
+        .threads(y.count() as u64 / u64::from(windows.max(1)), 64)?;
     Ok((y, places))
 }
 
@@ -127,14 +163,15 @@ pub fn max_backward(
     if let Some(y) = y {
         same_shape("the gradient of max pooling", dy.shape(), y.shape())?;
     }
-    let pooled = window.pooled(dy, shape)?;
+    let planes = Planes::new(shape, window.pooled(dy, shape)?)?;
     let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
-    let mut launch =
-        dy.gpu().launch(window.max_shader(true, y.is_some())).bind(dy.buffer()).bind(places.buffer());
+    let (spec, windows) = window.max_shader(&planes, true, y.is_some());
+    let threads = if windows == 0 { dx.count() } else { dy.count() / windows as usize };
+    let mut launch = dy.gpu().launch(spec).bind(dy.buffer()).bind(places.buffer());
     if let Some(y) = y {
         launch = launch.bind(y.buffer());
     }
-    launch.bind(dx.buffer()).params(&PoolParams::new(shape, pooled)?).threads(dx.count() as u64, 64)?;
+    launch.bind(dx.buffer()).params(&planes.params()).threads(threads as u64, 64)?;
     Ok(dx)
 }
 
@@ -147,8 +184,8 @@ pub fn average_forward(x: &Tensor, window: &Window, count_padding: bool) -> Resu
     let [n, c, h, w] = shape;
     let out = window.output([h, w])?;
     let y = Tensor::empty(x.gpu(), [n, c, out[0], out[1]], DType::F32)?;
-    let spec = window.average_shader("forward", count_padding);
-    average(x.gpu(), spec, x, &y, PoolParams::new(shape, out)?)?;
+    let planes = Planes::new(shape, out)?;
+    average(window.average_shader(&planes, "forward", count_padding), x, &y, &planes)?;
     Ok(y)
 }
 
@@ -162,28 +199,31 @@ pub fn average_backward(
     window: &Window,
     count_padding: bool,
 ) -> Result<Tensor> {
-    let pooled = window.pooled(dy, shape)?;
+    let planes = Planes::new(shape, window.pooled(dy, shape)?)?;
     let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
-    let spec = window.average_shader("backward", count_padding);
-    average(dy.gpu(), spec, dy, &dx, PoolParams::new(shape, pooled)?)?;
+    average(window.average_shader(&planes, "backward", count_padding), dy, &dx, &planes)?;
     Ok(dx)
 }
 
-fn average(gpu: &Gpu, spec: ShaderSpec, x: &Tensor, y: &Tensor, params: PoolParams) -> Result<()> {
-    gpu.launch(spec).bind(x.buffer()).bind(y.buffer()).params(&params).threads(y.count() as u64, 64)
+fn average(spec: ShaderSpec, x: &Tensor, y: &Tensor, planes: &Planes) -> Result<()> {
+    let launch = x.gpu().launch(spec).bind(x.buffer()).bind(y.buffer()).params(&planes.params());
+    launch.threads(y.count() as u64, 64)
 }
 
 pub(super) fn variants() -> Vec<Entry> {
     let windows = [
-        Window::square(2),
-        Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
-        Window { kernel: [2, 3], stride: [1, 2], padding: [0, 1] },
+        (Window::square(2), [28, 28]),
+        (Window::square(2), [10, 10]),
+        (Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }, [9, 8]),
+        (Window { kernel: [2, 3], stride: [1, 2], padding: [0, 1] }, [5, 7]),
     ];
-    let each = |window: &Window| {
+    let each = |(window, plane): &(Window, [usize; 2])| {
+        let pooled = window.output(*plane).unwrap_or([1, 1]);
+        let planes = Planes { count: 1, plane: *plane, pooled };
         let max = [(false, false), (false, true), (true, false), (true, true)];
         let average = [("forward", false), ("forward", true), ("backward", false), ("backward", true)];
-        let max = max.map(|(backward, relu)| window.max_shader(backward, relu));
-        let average = average.map(|(direction, count)| window.average_shader(direction, count));
+        let max = max.map(|(backward, relu)| window.max_shader(&planes, backward, relu).0);
+        let average = average.map(|(direction, count)| window.average_shader(&planes, direction, count));
         max.into_iter().chain(average).map(|s| entry(s, PoolParams::LAYOUT)).collect::<Vec<_>>()
     };
     windows.iter().flat_map(each).collect()

@@ -3,6 +3,7 @@
 use super::catalogue::{Entry, entry};
 use super::params::params;
 use super::{extent, same_shape, spread};
+use crate::gpu::Gpu;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -46,30 +47,60 @@ pub struct RangeState {
     pub steps: Tensor,
 }
 
-params!(ObserveParams { channels: u32, length: u32, pieces: u32 });
+params!(ObserveParams { length: u32, pieces: u32 });
 params!(UpdateParams { pieces: u32, delay: u32, momentum: f32 });
-params!(QuantParams { count: u32, length: u32, stride: u32 });
+params!(QuantParams { length: u32, stride: u32 });
+params!(ChannelsParams { length: u32, delay: u32, momentum: f32 });
 
-/// Values that one invocation of the observer reads.
+/// Elements that one invocation of the observer reads, unless there are too many pieces.
 const PIECE: usize = 16;
+/// Most pieces of a channel.
+const MOST_PIECES: usize = 4096;
 
 fn observe_shader(vectors: bool) -> ShaderSpec {
     ShaderSpec::new("quant/observe.wgsl").with("vectors", vectors)
 }
 
-fn grid_constants(file: &'static str, rule: &GridRule) -> ShaderSpec {
-    ShaderSpec::new(file).with("bits", rule.bits).with("narrow_range", rule.narrow_range)
+/// How many lanes of a workgroup join a range, and whether they are one subgroup. Where shaders run on a CPU,
+/// barriers are dear and subgroups free.
+#[derive(Clone, Copy)]
+struct Lanes {
+    count: u32,
+    subgroup: bool,
 }
 
-fn update_shader(rule: &GridRule, observe: bool) -> ShaderSpec {
+impl Lanes {
+    const SHARED: Lanes = Lanes { count: 64, subgroup: false };
+
+    fn of(gpu: &Gpu) -> Self {
+        match gpu.caps().subgroup_size {
+            Some(count) if gpu.caps().prefers_broadcast() => Lanes { count, subgroup: true },
+            _ => Lanes::SHARED,
+        }
+    }
+}
+
+fn range_shader(file: &'static str, rule: &GridRule, observe: bool, lanes: Lanes) -> ShaderSpec {
     let observer = match rule.observer {
-        Observer::LastBatch => "last_batch",
-        Observer::MovingAverage => "moving_average",
+        Observer::MovingAverage if observe => "moving_average",
+        _ => "last_batch",
     };
-    grid_constants("quant/update_range.wgsl", rule)
+    ShaderSpec::new(file)
+        .with("bits", rule.bits)
+        .with("narrow_range", rule.narrow_range)
         .with("symmetric", rule.symmetric)
         .with("observer", observer)
         .with("observe", observe)
+        .with("lanes", lanes.count)
+        .with("subgroup", lanes.subgroup)
+}
+
+fn update_shader(rule: &GridRule, observe: bool, lanes: Lanes) -> ShaderSpec {
+    range_shader("quant/update_range.wgsl", rule, observe, lanes)
+}
+
+fn channels_shader(rule: &GridRule, observe: bool, lanes: Lanes, vectors: bool) -> ShaderSpec {
+    range_shader("quant/channels.wgsl", rule, observe, lanes).with("vectors", vectors)
 }
 
 /// Shaders that only use a grid include the file that also lays it, so they need its constants; which ones
@@ -81,6 +112,43 @@ fn apply_shader(file: &'static str, vectors: bool, per_channel: bool, unroll: u3
         .with("vectors", vectors)
         .with("per_channel", per_channel)
         .with("unroll", unroll)
+        .with("size", if per_channel { ALONG_CHANNEL } else { 64 })
+}
+
+/// Invocations of a workgroup along a channel, which may be short.
+const ALONG_CHANNEL: u32 = 32;
+
+/// Observes (with `observe`), lays the grids and rounds: what [`lay_grid`] and [`fake_quant`] do one after the
+/// other, for several channels in one kernel. Returns the rounded values and the grids.
+///
+/// # Errors
+/// As [`lay_grid`].
+pub fn quantize(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) -> Result<(Tensor, Tensor)> {
+    let channels = channels_of(x, state)?;
+    if channels == 1 {
+        let grids = lay_grid(x, state, rule, observe)?;
+        return Ok((fake_quant(x, &grids)?, grids));
+    }
+    let gpu = x.gpu();
+    let y = Tensor::empty(gpu, x.shape(), DType::F32)?;
+    let grids = Tensor::empty(gpu, [channels, 4], DType::F32)?;
+    let length = x.count() / channels;
+    let vectors = length.is_multiple_of(4);
+    let elements = if vectors { length / 4 } else { length };
+    gpu.launch(channels_shader(rule, observe, Lanes::of(gpu), vectors))
+        .bind(x.buffer())
+        .bind(state.min.buffer())
+        .bind(state.max.buffer())
+        .bind(state.steps.buffer())
+        .bind(grids.buffer())
+        .bind(y.buffer())
+        .params(&ChannelsParams {
+            length: extent(elements, "the size of a channel")?,
+            delay: rule.delay,
+            momentum: MOVING_AVERAGE_RATE,
+        })
+        .groups([extent(channels, "the number of channels")?, 1, 1])?;
+    Ok((y, grids))
 }
 
 /// A grid for each channel: [lo, hi, scale, action], f32 [C, 4].
@@ -97,23 +165,23 @@ pub fn lay_grid(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) 
     let length = x.count() / channels;
     let vectors = length.is_multiple_of(4);
     let elements = if vectors { length / 4 } else { length };
-    let pieces = if observe { elements.div_ceil(PIECE) } else { 1 };
+    // At most so many that one workgroup joins them quickly.
+    let pieces = if observe { elements.div_ceil(PIECE).min(MOST_PIECES) } else { 1 };
     let partial = if observe {
         let partial = Tensor::empty(gpu, [channels, pieces, 2], DType::F32)?;
         gpu.launch(observe_shader(vectors))
             .bind(x.buffer())
             .bind(partial.buffer())
             .params(&ObserveParams {
-                channels: channels as u32,
                 length: extent(elements, "the number of values")?,
                 pieces: pieces as u32,
             })
-            .threads((channels * pieces) as u64, 8)?;
+            .groups([pieces.div_ceil(8) as u32, extent(channels, "the number of channels")?, 1])?;
         partial
     } else {
         grids.clone()
     };
-    let mut launch = gpu.launch(update_shader(rule, observe));
+    let mut launch = gpu.launch(update_shader(rule, observe, Lanes::of(gpu)));
     if observe {
         launch = launch.bind(partial.buffer());
     }
@@ -140,8 +208,8 @@ fn channels_of(x: &Tensor, state: &RangeState) -> Result<usize> {
     Ok(channels)
 }
 
-/// Launch geometry shared by forward and backward.
-fn geometry(x: &Tensor, grids: &Tensor) -> Result<(bool, bool, u32, u64, QuantParams)> {
+/// Runs a shader that uses grids: over `x` with the grids, whatever is bound before and after.
+fn apply(file: &'static str, inputs: &[&Tensor], x: &Tensor, grids: &Tensor) -> Result<Tensor> {
     x.expect(DType::F32)?;
     let [channels, 4] = grids.shape().matrix("the grids of fake quantization")? else {
         return Err(Error::Shape(format!("grids must be [channels, 4], not {}", grids.shape())));
@@ -155,15 +223,20 @@ fn geometry(x: &Tensor, grids: &Tensor) -> Result<(bool, bool, u32, u64, QuantPa
     let length = x.count() / channels;
     // The tail of the last vector lies in the padding of the buffer, where one channel may write.
     let vectors = channels == 1 || length.is_multiple_of(4);
-    let width = if vectors { 4 } else { 1 };
-    let count = x.count().div_ceil(width);
-    let (unroll, threads) = spread(count);
-    let params = QuantParams {
-        count: extent(count, "the number of values")?,
-        length: length.div_ceil(width) as u32,
-        stride: threads as u32,
-    };
-    Ok((vectors, channels > 1, unroll, threads, params))
+    let length = extent(length.div_ceil(if vectors { 4 } else { 1 }), "the number of values")?;
+    let (unroll, threads) = if channels == 1 { spread(length as usize) } else { (1, 0) };
+    let y = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
+    let mut launch = x.gpu().launch(apply_shader(file, vectors, channels > 1, unroll));
+    for tensor in inputs.iter().chain([&x, &grids, &&y]) {
+        launch = launch.bind(tensor.buffer());
+    }
+    let launch = launch.params(&QuantParams { length, stride: threads as u32 });
+    if channels == 1 {
+        launch.threads(threads, 64)?;
+    } else {
+        launch.groups([length.div_ceil(ALONG_CHANNEL), extent(channels, "the number of channels")?, 1])?;
+    }
+    Ok(y)
 }
 
 /// Rounds `x` to the grids of [`lay_grid`].
@@ -171,16 +244,7 @@ fn geometry(x: &Tensor, grids: &Tensor) -> Result<(bool, bool, u32, u64, QuantPa
 /// # Errors
 /// Where the grids do not fit `x`, or the device has failed.
 pub fn fake_quant(x: &Tensor, grids: &Tensor) -> Result<Tensor> {
-    let y = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
-    let (vectors, per_channel, unroll, threads, params) = geometry(x, grids)?;
-    x.gpu()
-        .launch(apply_shader("quant/fake_quant.wgsl", vectors, per_channel, unroll))
-        .bind(x.buffer())
-        .bind(grids.buffer())
-        .bind(y.buffer())
-        .params(&params)
-        .threads(threads, 64)?;
-    Ok(y)
+    apply("quant/fake_quant.wgsl", &[], x, grids)
 }
 
 /// The straight-through gradient of [`fake_quant`]: `dy` where `x` lies within the grid, both ends included.
@@ -189,17 +253,7 @@ pub fn fake_quant(x: &Tensor, grids: &Tensor) -> Result<Tensor> {
 /// Where shapes disagree, or the device has failed.
 pub fn straight_through(dy: &Tensor, x: &Tensor, grids: &Tensor) -> Result<Tensor> {
     same_shape("the gradient of fake quantization", dy.shape(), x.shape())?;
-    let dx = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
-    let (vectors, per_channel, unroll, threads, params) = geometry(x, grids)?;
-    x.gpu()
-        .launch(apply_shader("quant/straight_through.wgsl", vectors, per_channel, unroll))
-        .bind(dy.buffer())
-        .bind(x.buffer())
-        .bind(grids.buffer())
-        .bind(dx.buffer())
-        .params(&params)
-        .threads(threads, 64)?;
-    Ok(dx)
+    apply("quant/straight_through.wgsl", &[dy], x, grids)
 }
 
 pub(super) fn variants() -> Vec<Entry> {
@@ -209,7 +263,13 @@ pub(super) fn variants() -> Vec<Entry> {
         for flags in 0..8 {
             let [symmetric, narrow_range, observe] = [1, 2, 4].map(|bit| flags & bit != 0);
             let rule = GridRule { bits, symmetric, narrow_range, observer, delay: 0 };
-            all.push(entry(update_shader(&rule, observe), UpdateParams::LAYOUT));
+            for lanes in [Lanes::SHARED, Lanes { count: 8, subgroup: true }] {
+                all.push(entry(update_shader(&rule, observe, lanes), UpdateParams::LAYOUT));
+                for vectors in [false, true] {
+                    let spec = channels_shader(&rule, observe, lanes, vectors);
+                    all.push(entry(spec, ChannelsParams::LAYOUT));
+                }
+            }
         }
     }
     for file in ["quant/fake_quant.wgsl", "quant/straight_through.wgsl"] {

@@ -14,8 +14,7 @@ use crate::tensor::Tensor;
 /// # Errors
 /// Where the state does not fit `x`, or the device has failed.
 pub fn fake_quant(x: &Var, state: &RangeState, rule: &GridRule, observe: bool) -> Result<Var> {
-    let grids = quantize::lay_grid(x.tensor(), state, rule, observe)?;
-    let y = quantize::fake_quant(x.tensor(), &grids)?;
+    let (y, grids) = quantize::quantize(x.tensor(), state, rule, observe)?;
     Var::record(y, &[x], || StraightThrough { x: x.tensor().clone(), grids })
 }
 

@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use simqat::kernel::quantize::{GridRule, Observer, RangeState, fake_quant, lay_grid, straight_through};
+use simqat::kernel::quantize::{
+    GridRule, Observer, RangeState, fake_quant, lay_grid, quantize, straight_through,
+};
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
 
@@ -284,4 +286,27 @@ fn states_and_grids_that_do_not_fit_are_refused() {
     assert!(straight_through(&other, &other, &grids).is_err());
     assert!(fake_quant(&x, &tensor([4], &[0.0; 4])).is_err());
     assert!(fake_quant(&Tensor::from_u32(&gpu(), [4], &[0; 4]).unwrap(), &grids).is_err());
+}
+
+#[test]
+fn observing_and_rounding_in_one_go_gives_the_same_bits() {
+    let shapes: [&[usize]; 5] = [&[6, 1, 5, 5], &[3, 400], &[2, 1], &[5, 7], &[4, 33, 4]];
+    for (number, shape) in shapes.iter().enumerate() {
+        let shape = Shape::from(*shape);
+        let x = tensor(&shape, &values(shape.count(), number as u64));
+        for rule in rules(8).chain([GridRule { delay: 2, observer: Observer::MovingAverage, ..NARROW }]) {
+            let fresh = || state(&vec![Range { min: -6.0, max: 6.0, steps: 0 }; shape[0]]);
+            let (one, other) = (fresh(), fresh());
+            for observe in [true, true, true, false] {
+                let (y, grids) = quantize(&x, &one, &rule, observe).unwrap();
+                let expected = lay_grid(&x, &other, &rule, observe).unwrap();
+                assert_bits("grids", &grids.read_f32().unwrap(), &expected.read_f32().unwrap());
+                let expected = fake_quant(&x, &expected).unwrap();
+                assert_bits("values", &y.read_f32().unwrap(), &expected.read_f32().unwrap());
+            }
+            assert_bits("min", &one.min.read_f32().unwrap(), &other.min.read_f32().unwrap());
+            assert_bits("max", &one.max.read_f32().unwrap(), &other.max.read_f32().unwrap());
+            assert_eq!(one.steps.read_u32().unwrap(), other.steps.read_u32().unwrap());
+        }
+    }
 }
