@@ -43,17 +43,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let tile_x = task % /*{ tiles_x }*/u;
 //% for q in range(chunks)
         let v/*{ q }*/ = lane + /*{ q * lanes }*/u;
-//%   if plane
-        let at/*{ q }*/ = v/*{ q }*/;
-        let inside/*{ q }*/ = v/*{ q }*/ < /*{ source_h * source_w // load_width }*/u;
+//%   if flat
+        let flat/*{ q }*/ = i32(tile_y * /*{ step_y * source_w // load_width }*/u + v/*{ q }*/) + /*{ (first_y * source_w - shift) // load_width }*/;
+        let at/*{ q }*/ = u32(flat/*{ q }*/);
+        let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && flat/*{ q }*/ >= 0 && flat/*{ q }*/ < /*{ source_h * source_w // load_width }*/;
 //%   else
         let y/*{ q }*/ = i32(tile_y * /*{ step_y }*/u + v/*{ q }*/ / /*{ pitch // load_width }*/u) + /*{ first_y }*/;
         let x/*{ q }*/ = i32(tile_x * /*{ step_x }*/u + (v/*{ q }*/ % /*{ pitch // load_width }*/u) * /*{ load_width }*/u) + /*{ first_x - shift }*/;
         let at/*{ q }*/ = u32(y/*{ q }*/ * /*{ source_w }*/ + x/*{ q }*/) / /*{ load_width }*/u;
-        let inside/*{ q }*/ = v/*{ q }*/ < /*{ rows * pitch // load_width }*/u && y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
+        let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
 //%   endif
 //%   for u in range(tile_c)
-//%     if exact_source
+//%     if sure and (q + 1) * lanes <= fetched
         let s/*{ u }*/_/*{ q }*/ = input[(image * /*{ source_channels }*/u + c/*{ u }*/) * /*{ source_h * source_w // load_width }*/u + at/*{ q }*/];
 //%     else
         var s/*{ u }*/_/*{ q }*/ = /*{ "vec4<f32>()" if load_width == 4 else "0.0" }*/;
@@ -72,6 +73,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if tile_y * /*{ tile_h }*/u + /*{ py }*/u < /*{ out_h }*/u && tile_x * /*{ tile_w }*/u + /*{ px }*/u < /*{ out_w }*/u { d/*{ i }*/ = dy[(dy_at + /*{ py * out_w + px }*/u) / /*{ dy_width }*/u]; }
 //%   endif
 //% endfor
+        // Each row of dy is summed on its own before it joins the total: the driver works off one variable after the other, and
+        // a single long chain of additions per tap would leave the adders waiting for one another.
 //% for u in range(tile_c)
 //%   for r in range(rows)
 //%     for k in range(cols)
@@ -79,14 +82,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //%     endfor
 //%   endfor
 //%   for py in range(tile_h)
-//%     for px in range(tile_w)
-//%       set i = py * tile_w + px
-//%       for ky in range(kh)
-//%         for kx in range(kw)
-//%           if row_of[py][ky] >= 0 and col_of[px][kx] >= 0
-        sum/*{ u }*/_/*{ ky * kw + kx }*/ = fma(b/*{ u }*/_/*{ row_of[py][ky] }*/_/*{ col_of[px][kx] }*/, d/*{ i // dy_width }*//*{ "." ~ xyzw[i % 4] if dy_width == 4 else "" }*/, sum/*{ u }*/_/*{ ky * kw + kx }*/);
-//%           endif
-//%         endfor
+//%     for ky in range(kh)
+//%       for kx in range(kw)
+//%         if row_of[py][ky] >= 0
+        var row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/ = 0.0;
+//%           for px in range(tile_w)
+//%             set i = py * tile_w + px
+//%             if col_of[px][kx] >= 0
+        row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/ = fma(b/*{ u }*/_/*{ row_of[py][ky] }*/_/*{ col_of[px][kx] }*/, d/*{ i // dy_width }*//*{ "." ~ xyzw[i % 4] if dy_width == 4 else "" }*/, row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/);
+//%             endif
+//%           endfor
+        sum/*{ u }*/_/*{ ky * kw + kx }*/ += row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/;
+//%         endif
 //%       endfor
 //%     endfor
 //%   endfor

@@ -23,7 +23,7 @@ b/*{ k }*/_/*{ j }*/
 //%   endif
 //% endmacro
 //% macro column(j)
-//%   if not transpose_b and b_width == 4
+//%   if c_width == 4
 lane * 4u + /*{ j // 4 * 4 * lanes + j % 4 }*/u
 //%   else
 lane + /*{ j * lanes }*/u
@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //% endfor
 //% if transpose_b
 //%   for j in range(col_step)
-    let b_row/*{ j }*/ = min(first_n + lane + /*{ j * lanes }*/u, last_n) * params.k;
+    let b_row/*{ j }*/ = min(first_n + /*{ column(j) }*/, last_n) * params.k;
 //%   endfor
 //% elif b_width == 4
 //%   for j in range(col_step // 4)
@@ -132,8 +132,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //%   for kk in range(4)
         let m/*{ m }*/_/*{ kk }*/ = /*{ a_at(m, kk) }*/;
 //%   endfor
-//%   for j in range(col_step)
-//%     for kk in range(4)
+//%   for kk in range(4)
+//%     for j in range(col_step)
         c/*{ m }*/_/*{ j }*/ = fma(m/*{ m }*/_/*{ kk }*/, /*{ b_at(j, kk) }*/, c/*{ m }*/_/*{ j }*/);
 //%     endfor
 //%   endfor
@@ -145,19 +145,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let bias/*{ j }*/ = bias[min(first_n + /*{ column(j) }*/, last_n)];
 //%   endfor
 //% endif
-    let base = group.z * params.m * params.n;
+    // The sums go through an array so that a row's stores can be written in a loop: the driver expands a store once per lane,
+    // and a hundred of them take it seconds to compile. (It cannot unroll the loop again: its start is not known to it.)
+    var results: array</*{ "vec4<f32>" if c_width == 4 else "f32" }*/, /*{ tile_m * col_step // c_width }*/>;
 //% for m in range(tile_m)
-    if first_m + /*{ m }*/u <= last_m {
-        let row = base + (first_m + /*{ m }*/u) * params.n + first_n;
-//%   for j in range(col_step)
-//%     set value = "c" ~ m ~ "_" ~ j ~ (" + bias" ~ j if bias else "")
-        let r/*{ j }*/ = /*{ "max(" ~ value ~ ", 0.0)" if relu else value }*/;
-//%     if c_width == 1
-        if first_n + /*{ column(j) }*/ <= last_n { c[row + /*{ column(j) }*/] = r/*{ j }*/; }
-//%     elif j % 4 == 3
-        if first_n + /*{ column(j) }*/ <= last_n { c[(row + /*{ column(j - 3) }*/) / 4u] = vec4<f32>(r/*{ j - 3 }*/, r/*{ j - 2 }*/, r/*{ j - 1 }*/, r/*{ j }*/); }
+//%   for j in range(0, col_step, c_width)
+//%     if c_width == 4
+    results[/*{ (m * col_step + j) // 4 }*/] = vec4<f32>(c/*{ m }*/_/*{ j }*/, c/*{ m }*/_/*{ j + 1 }*/, c/*{ m }*/_/*{ j + 2 }*/, c/*{ m }*/_/*{ j + 3 }*/);
+//%     else
+    results[/*{ m * col_step + j }*/] = c/*{ m }*/_/*{ j }*/;
 //%     endif
 //%   endfor
-    }
 //% endfor
+    let base = group.z * params.m * params.n + first_n;
+    for (var m = first_m; m < min(first_m + /*{ tile_m }*/u, params.m); m++) {
+//% for j in range(0, col_step, c_width)
+        if first_n + /*{ column(j) }*/ <= last_n {
+            let value = results[(m - first_m) * /*{ col_step // c_width }*/u + /*{ j // c_width }*/u]
+//%   if bias and c_width == 4
+                + vec4<f32>(bias/*{ j }*/, bias/*{ j + 1 }*/, bias/*{ j + 2 }*/, bias/*{ j + 3 }*/)
+//%   elif bias
+                + bias/*{ j }*/
+//%   endif
+            ;
+            c[(base + m * params.n + /*{ column(j) }*/) / /*{ c_width }*/u] = /*{ ("max(value, vec4<f32>())" if c_width == 4 else "max(value, 0.0)") if relu else "value" }*/;
+        }
+//% endfor
+    }
 }

@@ -72,42 +72,49 @@ impl Axis {
     }
 }
 
-/// How a tile of the source is fetched by a subgroup.
+/// How a tile of the source is fetched by a subgroup: row by row, or, where it spans whole rows, as one flat run.
 #[derive(Clone, Debug)]
 pub(super) struct Fetch {
     pub(super) y: Axis,
     pub(super) x: Axis,
-    pub(super) plane: bool,
+    pub(super) flat: bool,
     pub(super) width: u32,
+    /// Values fetched before the first used one, so that fetches are aligned.
     pub(super) shift: u32,
     pub(super) pitch: u32,
+    /// Loads per tile over all lanes, and per lane.
+    pub(super) fetched: u32,
     pub(super) chunks: u32,
-    pub(super) exact: bool,
+    /// No tile reaches outside the source, so only the last fetch of a tile can.
+    pub(super) sure: bool,
 }
 
-pub(super) fn fetch(y: Axis, x: Axis, plane: bool, h: u32, w: u32, lanes: u32) -> Fetch {
+/// `x_whole`: the tile spans whole source rows.
+pub(super) fn fetch(y: Axis, x: Axis, x_whole: bool, h: u32, w: u32, lanes: u32) -> Fetch {
     let rows = y.count;
-    let (width, shift, pitch) = if plane {
-        (if h * w % 4 == 0 { 4 } else { 1 }, 0, w)
+    let flat = x_whole && (h * w).is_multiple_of(4) && (y.tiles == 1 || y.step * w as i64 % 4 == 0);
+    let (width, shift, pitch, fetched, sure);
+    if flat {
+        (width, pitch) = (4, w);
+        shift = (y.first * w as i64).rem_euclid(4) as u32;
+        fetched = (rows * w + shift).div_ceil(4);
+        sure = y.inside(h)
+            && y.first as u32 * w - shift + (y.tiles - 1) * y.step as u32 * w + fetched * 4 <= h * w;
     } else {
-        let shift = x.first.rem_euclid(4) as u32;
-        let pitch = (shift + x.count).next_multiple_of(4);
-        let aligned = w % 4 == 0 && (x.tiles == 1 || x.step % 4 == 0);
-        if aligned && pitch as f64 * cost::LOAD_VEC4 <= x.count as f64 * cost::LOAD_SCALAR {
-            (4, shift, pitch)
+        let row = (x.first.rem_euclid(4) as u32 + x.count).next_multiple_of(4);
+        let aligned = w.is_multiple_of(4) && (x.tiles == 1 || x.step % 4 == 0);
+        if aligned && row as f64 * cost::LOAD_VEC4 <= x.count as f64 * cost::LOAD_SCALAR {
+            (width, shift, pitch) = (4, x.first.rem_euclid(4) as u32, row);
         } else {
-            (1, 0, x.count)
+            (width, shift, pitch) = (1, 0, x.count);
         }
-    };
-    let chunks = (rows * pitch / width).div_ceil(lanes);
-    let full = rows * pitch == chunks * lanes * width;
-    let exact = full
-        && (plane
-            || (y.inside(h)
-                && x.inside(w)
-                && x.first as u32 >= shift
-                && x.first as u32 - shift + (x.tiles - 1) * x.step as u32 + pitch <= w));
-    Fetch { y, x, plane, width, shift, pitch, chunks, exact }
+        fetched = rows * pitch / width;
+        sure = y.inside(h)
+            && x.inside(w)
+            && x.first as u32 >= shift
+            && x.first as u32 - shift + (x.tiles - 1) * x.step as u32 + pitch <= w;
+    }
+    Fetch { y, x, flat, width, shift, pitch, fetched, chunks: fetched.div_ceil(lanes), sure }
 }
 
 impl Fetch {
@@ -121,26 +128,26 @@ impl Fetch {
         self.y.tile * self.x.tile
     }
     pub(super) fn load_cost(&self) -> f64 {
-        (self.y.count * self.pitch) as f64 * cost::load(self.width)
+        (self.fetched * self.width) as f64 * cost::load(self.width)
             + (self.y.count * self.x.count) as f64 * cost::BROADCAST
     }
     pub(super) fn store_width(&self, out_h: u32, out_w: u32) -> u32 {
-        let rows = out_w % 4 == 0 && self.x.tile % 4 == 0;
+        let rows = out_w.is_multiple_of(4) && self.x.tile.is_multiple_of(4);
         let flat = self.x.tile == out_w
-            && out_h * out_w % 4 == 0
-            && self.outputs() % 4 == 0
-            && out_h % self.y.tile == 0;
+            && (out_h * out_w).is_multiple_of(4)
+            && self.outputs().is_multiple_of(4)
+            && out_h.is_multiple_of(self.y.tile);
         if rows || flat { 4 } else { 1 }
     }
     pub(super) fn exact_output(&self, out_h: u32, out_w: u32) -> bool {
-        out_h % self.y.tile == 0 && out_w % self.x.tile == 0
+        out_h.is_multiple_of(self.y.tile) && out_w.is_multiple_of(self.x.tile)
     }
     pub(super) fn constants(&self) -> Constants {
         constants! {
             row_of: self.y.table.clone(), col_of: self.x.table.clone(), rows: self.y.count, cols: self.x.count,
             first_y: self.y.first, first_x: self.x.first, step_y: self.y.step, step_x: self.x.step,
             tile_h: self.y.tile, tile_w: self.x.tile, tiles_x: self.x.tiles, tiles: self.tiles(),
-            plane: self.plane, load_width: self.width, shift: self.shift, pitch: self.pitch, chunks: self.chunks, exact_source: self.exact,
+            flat: self.flat, load_width: self.width, shift: self.shift, pitch: self.pitch, fetched: self.fetched, chunks: self.chunks, sure: self.sure,
         }
     }
 }
@@ -193,27 +200,41 @@ pub(super) fn extents(out: u32, multiple: u32) -> Vec<u32> {
 }
 
 pub(super) fn fetches(g: &ConvShape, v: &View, lanes: u32) -> Vec<Fetch> {
-    let make = |whole: bool, ty: u32, tx: u32| {
-        let y =
-            axis(v.direction, whole, ty, v.out[0], v.source[0], g.kh, g.stride[0], g.dilation[0], g.pad[0]);
-        let x =
-            axis(v.direction, whole, tx, v.out[1], v.source[1], g.kw, g.stride[1], g.dilation[1], g.pad[1]);
-        fetch(y, x, whole, v.source[0], v.source[1], lanes)
+    let make = |whole: [bool; 2], ty: u32, tx: u32| {
+        let y = axis(
+            v.direction,
+            whole[0],
+            ty,
+            v.out[0],
+            v.source[0],
+            g.kh,
+            g.stride[0],
+            g.dilation[0],
+            g.pad[0],
+        );
+        let x = axis(
+            v.direction,
+            whole[1],
+            tx,
+            v.out[1],
+            v.source[1],
+            g.kw,
+            g.stride[1],
+            g.dilation[1],
+            g.pad[1],
+        );
+        fetch(y, x, whole[1], v.source[0], v.source[1], lanes)
     };
     let mut all = vec![];
-    if v.out[0] * v.out[1] <= 256 && v.source[0] * v.source[1] <= 256 {
-        all.push(make(true, v.out[0], v.out[1]));
-    }
     let (my, mx) = if v.direction == Direction::Backward { (g.stride[0], g.stride[1]) } else { (1, 1) };
     for &ty in &extents(v.out[0], my) {
         for &tx in &extents(v.out[1], mx) {
-            if ty * tx <= 256
-                && (ty * g.stride[0] + g.kh * g.dilation[0]) * (tx * g.stride[1] + g.kw * g.dilation[1])
-                    <= 1024
-            {
-                all.push(make(false, ty, tx));
-            }
+            all.push(make([false, false], ty, tx));
         }
+        all.push(make([false, true], ty, v.out[1]));
     }
+    all.push(make([true, true], v.out[0], v.out[1]));
+    // Values of a tile live in registers, spilled to the stack: more than this thrash it.
+    all.retain(|f| f.outputs() <= 256 && f.fetched * f.width <= 512);
     all
 }

@@ -16,7 +16,7 @@ pub struct GemmShape {
     pub transpose_b: bool,
 }
 
-pub fn gemm(s: &GemmShape, epilogue: Epilogue, machine: Machine) -> Plan {
+pub(in crate::kernel) fn gemm(s: &GemmShape, epilogue: Epilogue, machine: Machine) -> Plan {
     match machine {
         Machine::Vector { lanes, workers } => gemm_subgroup(s, epilogue, lanes, workers),
         Machine::Gpu => gemm_tile(s, epilogue),
@@ -24,7 +24,12 @@ pub fn gemm(s: &GemmShape, epilogue: Epilogue, machine: Machine) -> Plan {
 }
 
 fn width(contiguous: u32) -> u32 {
-    if contiguous % 4 == 0 { 4 } else { 1 }
+    if contiguous.is_multiple_of(4) { 4 } else { 1 }
+}
+
+/// A lane owns columns by fours where rows of C are aligned, so that it can store them together.
+fn c_width(s: &GemmShape, vectors: u32) -> u32 {
+    if s.n.is_multiple_of(4) && vectors.is_multiple_of(4) { 4 } else { 1 }
 }
 
 fn gemm_subgroup(s: &GemmShape, epilogue: Epilogue, lanes: u32, workers: u32) -> Plan {
@@ -42,9 +47,9 @@ fn gemm_subgroup(s: &GemmShape, epilogue: Epilogue, lanes: u32, workers: u32) ->
                 let per_four = (4 * tile_m) as f64 * cost::load(a_width)
                     + (4 * lanes * vectors) as f64 * cost::load(b_width)
                     + (4 * tile_m) as f64 * cost::BROADCAST
-                    + (4 * tile_m * vectors) as f64 * cost::FMA
+                    + (4 * tile_m * vectors) as f64 * cost::fma(4 * tile_m * vectors)
                     + (tile_m * vectors) as f64 * cost::CARRY;
-                let c_width = if s.transpose_b { 1 } else { b_width };
+                let c_width = c_width(s, vectors);
                 let store = (tile_m * lanes * vectors) as f64 * cost::store(c_width);
                 let one = per_four * (s.k.div_ceil(4).div_ceil(shares)) as f64 + store + cost::WORKGROUP;
                 let reduce = if shares > 1 {
@@ -66,7 +71,7 @@ fn gemm_subgroup(s: &GemmShape, epilogue: Epilogue, lanes: u32, workers: u32) ->
     let own = if shares == 1 { epilogue } else { Epilogue::default() };
     let constants = constants! {
         lanes, tile_m, tile_n, transpose_a: s.transpose_a, transpose_b: s.transpose_b, a_width, b_width,
-        c_width: if s.transpose_b { 1 } else { b_width }, k_tail: s.k % 4 != 0, bias: own.bias, relu: own.relu,
+        c_width: c_width(s, vectors), k_tail: !s.k.is_multiple_of(4), bias: own.bias, relu: own.relu,
     };
     let params = GemmParams { m: s.m, n: s.n, k: s.k, k_per_share };
     let main = dispatch(
@@ -94,7 +99,7 @@ fn gemm_tile(s: &GemmShape, epilogue: Epilogue) -> Plan {
     with_reduction(main, s.m * s.n, shares, epilogue, s.n)
 }
 
-pub fn gemm_variants() -> Vec<Entry> {
+pub(in crate::kernel) fn gemm_variants() -> Vec<Entry> {
     let sizes = [
         (32, 120, 400),
         (32, 10, 84),
