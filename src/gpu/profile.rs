@@ -27,7 +27,7 @@ pub(super) struct Profiler {
 impl Profiler {
     fn add(&mut self, command: &Command, time: Duration) {
         let name = match command {
-            Command::Dispatch { pipeline, .. } => pipeline.spec.to_string(),
+            Command::Dispatch { pipeline, .. } => pipeline.shader.to_string(),
             Command::Copy { .. } => "copy".to_string(),
         };
         let entry = self.times.entry(name).or_default();

@@ -7,7 +7,7 @@ use super::device::{Gpu, lock};
 use super::pool::Buffer;
 use super::profile::Profiler;
 use super::recording::Capture;
-use crate::shader::{Pipeline, ShaderSpec};
+use crate::shader::{Pipeline, Shader, ShaderSpec};
 use crate::{Error, Result};
 
 /// Dispatches per submission: enough to hide its cost, few enough to keep the GPU fed and drivers calm.
@@ -161,7 +161,7 @@ pub(super) fn encode_dispatch(pass: &mut wgpu::ComputePass<'_>, command: &Comman
 #[must_use = "nothing runs before `groups` or `threads`"]
 pub struct Launch<'a> {
     gpu: &'a Gpu,
-    spec: ShaderSpec,
+    shader: Shader,
     buffers: Vec<Buffer>,
     params: Vec<u8>,
 }
@@ -198,14 +198,14 @@ impl<'a> Launch<'a> {
             return Err(Error::Gpu(format!(
                 "{} needs {groups:?} workgroups and the device takes {most} in each dimension; \
                  use a smaller batch",
-                self.spec
+                self.shader
             )));
         }
         if let Some(other) = self.buffers.iter().find(|b| !b.gpu().same(self.gpu)) {
-            return Err(Error::Gpu(format!("{}: {}", self.spec, self.gpu.foreign(other))));
+            return Err(Error::Gpu(format!("{}: {}", self.shader, self.gpu.foreign(other))));
         }
         let inner = &self.gpu.0;
-        let pipeline = inner.pipelines.get(&inner.device, &self.spec, inner.checked)?;
+        let pipeline = inner.pipelines.get(&inner.device, &self.shader, inner.checked)?;
         let mut stream = lock(&inner.stream);
         let bindings = stream.bind(&inner.device, &pipeline, &self.buffers, &self.params);
         stream.push(self.gpu, Command::Dispatch { pipeline, bindings, groups }, &self.buffers)
@@ -232,7 +232,14 @@ fn fold(count: u64, most: u32) -> [u32; 3] {
 impl Gpu {
     /// Starts a kernel call.
     pub fn launch(&self, spec: ShaderSpec) -> Launch<'_> {
-        Launch { gpu: self, spec, buffers: Vec::new(), params: Vec::new() }
+        Launch { gpu: self, shader: spec.into(), buffers: Vec::new(), params: Vec::new() }
+    }
+
+    /// Starts a call of a host's own kernel, WGSL in the library's conventions; see [`Shader::Host`]. It is
+    /// compiled once for each text, and always with bounds checks.
+    pub fn launch_source(&self, name: &str, text: &str) -> Launch<'_> {
+        let shader = Shader::Host { name: name.into(), text: text.into() };
+        Launch { gpu: self, shader, buffers: Vec::new(), params: Vec::new() }
     }
 
     /// Copies all of `from` to the place `offset` (in bytes, a multiple of 4) of `to`.

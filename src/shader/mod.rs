@@ -7,4 +7,4 @@ mod spec;
 
 pub use pipeline::{Pipeline, PipelineCache};
 pub use source::{SOURCES, render};
-pub use spec::{Constant, ShaderSpec};
+pub use spec::{Constant, Shader, ShaderSpec};

@@ -3,52 +3,55 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::{ShaderSpec, render};
+use super::{Shader, render};
 use crate::Result;
 
 /// A compiled shader with the layout of its one bind group.
 pub struct Pipeline {
     /// What it was made from; also its name in profiles.
-    pub spec: ShaderSpec,
+    pub shader: Shader,
     /// Tells pipelines apart in caches.
     pub id: u64,
     pub(crate) raw: wgpu::ComputePipeline,
     pub(crate) layout: wgpu::BindGroupLayout,
 }
 
-/// Pipelines by spec.
+/// Pipelines by shader.
 #[derive(Default)]
 pub struct PipelineCache {
-    made: Mutex<HashMap<ShaderSpec, Arc<Pipeline>>>,
+    made: Mutex<HashMap<Shader, Arc<Pipeline>>>,
 }
 
 impl PipelineCache {
-    /// The pipeline of `spec`, compiled on its first use.
+    /// The pipeline of `shader`, compiled on its first use.
     ///
     /// `checked` keeps wgpu's bounds checks and loop guards in the shader; tests want them, and they cost up
     /// to 1.6 times on kernels that live in workgroup memory.
     ///
     /// # Errors
     /// Where the template does not render. A shader that does not compile is reported by the device.
-    pub fn get(&self, device: &wgpu::Device, spec: &ShaderSpec, checked: bool) -> Result<Arc<Pipeline>> {
+    pub fn get(&self, device: &wgpu::Device, shader: &Shader, checked: bool) -> Result<Arc<Pipeline>> {
         let mut made = self.made.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(pipeline) = made.get(spec) {
+        if let Some(pipeline) = made.get(shader) {
             return Ok(pipeline.clone());
         }
-        let text = render(spec)?;
+        let text = match shader {
+            Shader::Library(spec) => render(spec)?,
+            Shader::Host { text, .. } => text.clone(),
+        };
         let entries = bindings(&text);
-        let label = spec.to_string();
+        let label = shader.to_string();
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&label),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let checks = if checked {
+        let checks = if checked || matches!(shader, Shader::Host { .. }) {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
         };
-        // SAFETY: unchecked shaders must stay in bounds and end their loops. They are this library's own,
-        // launched with sizes that the launchers derive from the buffers, and the tests run all of them checked.
+        // SAFETY: unchecked shaders must stay in bounds and end their loops. Only this library's own go unchecked:
+        // launchers derive their sizes from the buffers, and the tests run all of them checked.
         let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&label),
@@ -70,8 +73,8 @@ impl PipelineCache {
             },
             cache: None,
         });
-        let pipeline = Arc::new(Pipeline { spec: spec.clone(), id: made.len() as u64, raw, layout });
-        made.insert(spec.clone(), pipeline.clone());
+        let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.len() as u64, raw, layout });
+        made.insert(shader.clone(), pipeline.clone());
         Ok(pipeline)
     }
 

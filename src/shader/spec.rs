@@ -105,3 +105,33 @@ impl fmt::Display for ShaderSpec {
         Ok(())
     }
 }
+
+/// A shader to run: one of the library's, or a host's own text that keeps to the same conventions (entry point
+/// `main`, bindings of group 0 from 0 on, each declared on a line of its own, the uniform parameters last).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Shader {
+    /// A template of the library.
+    Library(ShaderSpec),
+    /// Any WGSL.
+    Host {
+        /// What profiles and errors call it.
+        name: String,
+        /// The whole text.
+        text: String,
+    },
+}
+
+impl From<ShaderSpec> for Shader {
+    fn from(spec: ShaderSpec) -> Self {
+        Shader::Library(spec)
+    }
+}
+
+impl fmt::Display for Shader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shader::Library(spec) => spec.fmt(f),
+            Shader::Host { name, .. } => f.write_str(name),
+        }
+    }
+}
