@@ -143,6 +143,29 @@ impl MetricsLog {
         Ok(MetricsLog { path, file, variant: variant.into() })
     }
 
+    /// As [`MetricsLog::append`], for a training that begins or goes on after `step` steps: what a run before
+    /// wrote of later steps of this variant is dropped, so that no step is there twice.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or written.
+    pub fn continue_from(path: impl AsRef<Path>, variant: &str, step: usize) -> Result<Self> {
+        let path = path.as_ref();
+        match std::fs::read_to_string(path) {
+            Ok(old) => {
+                let stays = |line: &&str| {
+                    serde_json::from_str::<serde_json::Value>(line).is_ok_and(|object| {
+                        object["variant"] != variant || object["step"].as_u64() <= Some(step as u64)
+                    })
+                };
+                let kept: String = old.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
+                super::checkpoint::write_whole(path, kept.as_bytes())?;
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::io(path)(e)),
+        }
+        MetricsLog::append(path, variant)
+    }
+
     fn write(&mut self, mut object: serde_json::Value) -> Result<()> {
         object["variant"] = self.variant.clone().into();
         writeln!(self.file, "{object}").map_err(Error::io(&self.path))
@@ -210,7 +233,9 @@ impl ModelCheckpoint {
 
     fn save(&mut self, trainer: &Trainer) -> Result<()> {
         let path = self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()));
-        if self.written.last() == Some(&path) {
+        // After a loss that was not finite the step count runs on until its report arrives, and the values stand
+        // still: a checkpoint would lie about its step.
+        if self.written.last() == Some(&path) || trainer.is_halted()? {
             return Ok(());
         }
         checkpoint::save_training(trainer, &path, &self.metadata)?;

@@ -155,6 +155,11 @@ impl Checkpoint {
         Ok(Checkpoint { path: path.to_path_buf(), tensors, metadata })
     }
 
+    /// Where it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What was written beside the tensors.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)

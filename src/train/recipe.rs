@@ -249,6 +249,14 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_recipe_says_every_key_with_its_default() {
+        let text = include_str!("../../recipes/lenet5-mnist.toml");
+        assert_eq!(Recipe::parse(text).unwrap(), Recipe::default());
+        let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
+        assert_eq!(table(text), table(&Recipe::default().to_toml().unwrap()));
+    }
+
+    #[test]
     fn mistakes_are_named_with_key_and_value() {
         let cases = [
             ("[trian]\nepochs = 1", &["\"trian\"", "\"train\""][..]),

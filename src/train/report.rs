@@ -1,9 +1,9 @@
 //! What a run leaves as numbers: `summary.json`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A run: the recipe's trainings side by side.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Name of the recipe.
     pub recipe: String,
@@ -15,6 +15,9 @@ pub struct Summary {
     pub adapter: String,
     /// Seed of initial values and order.
     pub seed: u64,
+    /// Seconds from the start of the program to the end of the first training step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_step_s: Option<f64>,
     /// The float network.
     #[serde(rename = "float", skip_serializing_if = "Option::is_none")]
     pub baseline: Option<TrainingSummary>,
@@ -24,7 +27,7 @@ pub struct Summary {
 }
 
 /// One training.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSummary {
     /// Share of correct test images at the end.
     pub top1: f64,

@@ -35,20 +35,24 @@ impl Variant {
 /// `runs/NAME/`: recipe, metrics, checkpoints, summary.
 pub struct RunFolder {
     path: PathBuf,
+    recipe: String,
 }
 
 impl RunFolder {
-    /// A folder for `recipe` under `runs`, with the recipe in it. What an earlier run of that name left is
-    /// replaced piece by piece as this one goes on.
+    /// The folder of `recipe` under `runs`. Nothing is written before a job has found that it can start: a
+    /// mistake leaves what an earlier run of that name left. Later that is replaced piece by piece.
     ///
     /// # Errors
-    /// Where it cannot be made.
-    pub fn create(runs: impl AsRef<Path>, recipe: &Recipe) -> Result<RunFolder> {
-        let path = runs.as_ref().join(&recipe.name);
-        std::fs::create_dir_all(path.join("checkpoints")).map_err(Error::io(&path))?;
-        let file = path.join("recipe.toml");
-        std::fs::write(&file, recipe.to_toml()?).map_err(Error::io(&file))?;
-        Ok(RunFolder { path })
+    /// Never for a recipe that was read.
+    pub fn new(runs: impl AsRef<Path>, recipe: &Recipe) -> Result<RunFolder> {
+        Ok(RunFolder { path: runs.as_ref().join(&recipe.name), recipe: recipe.to_toml()? })
+    }
+
+    /// Makes the folder, with the recipe in it.
+    fn create(&self) -> Result<()> {
+        let checkpoints = self.checkpoints();
+        std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
+        super::checkpoint::write_whole(&self.path.join("recipe.toml"), self.recipe.as_bytes())
     }
 
     /// Where it is.
@@ -163,8 +167,13 @@ impl Job<'_> {
         let mut trainer = self.trainer(gpu)?;
         let eval_batch = self.recipe.data.eval_batch.min(self.data.test.len());
         let test = self.recipe.feed(trainer.network(), &self.data.test, eval_batch)?;
+        self.folder.create()?;
         let variant = self.variant.name();
-        let metadata = vec![("variant".into(), variant.into()), ("recipe".into(), self.recipe.to_toml()?)];
+        let metadata = vec![
+            ("variant".into(), variant.into()),
+            ("recipe".into(), self.recipe.to_toml()?),
+            ("data".into(), self.data.name.clone()),
+        ];
         let settings = self.recipe.checkpoint;
         let mut checkpoints = ModelCheckpoint::new(
             self.folder.checkpoints(),
@@ -173,10 +182,10 @@ impl Job<'_> {
             settings.keep,
             metadata,
         )?;
-        let mut metrics = MetricsLog::append(self.folder.metrics(), variant)?;
+        let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
-        let outcome =
-            trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop)?;
+        let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);
+        let outcome = ended.map_err(|e| self.with_last_good(e, checkpoints.newest()))?;
         let checkpoint = checkpoints.newest().map(Path::to_path_buf).unwrap_or_default();
         let summary = match outcome {
             Outcome::Stopped { .. } => None,
@@ -191,6 +200,15 @@ impl Job<'_> {
             }),
         };
         Ok(Done { outcome, checkpoint, summary })
+    }
+
+    /// Says in an error about lost values which checkpoint is from before.
+    fn with_last_good(&self, error: Error, written: Option<&Path>) -> Error {
+        let Error::Diverged(message) = error else { return error };
+        Error::Diverged(match written.or(self.resume.map(Checkpoint::path)) {
+            Some(path) => format!("{message}; the last good checkpoint is {}", path.display()),
+            None => format!("{message}; there is no checkpoint yet"),
+        })
     }
 }
 

@@ -166,6 +166,15 @@ impl Trainer {
         self.steps_per_epoch() * self.options.epochs
     }
 
+    /// True once a loss was not finite: parameters are left alone from then on, and the next report is an
+    /// error. Waits for the steps asked for.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn is_halted(&self) -> Result<bool> {
+        Ok(self.progress.read_u32()?[2] != 0)
+    }
+
     fn gpu(&self) -> &Gpu {
         self.network.gpu()
     }

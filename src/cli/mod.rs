@@ -1,0 +1,126 @@
+//! The command line: arguments, progress, tables. One file for each command; what several of them need is in
+//! `console`, `progress`, `session` and `table`. Nothing here computes.
+
+mod bench;
+mod console;
+mod data;
+mod eval;
+mod info;
+mod interrupt;
+mod overrides;
+mod progress;
+mod results;
+mod run;
+mod session;
+mod table;
+mod train;
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand};
+use simqat::Result;
+
+use console::Console;
+
+/// Quantization-aware training on any GPU.
+#[derive(Parser)]
+#[command(
+    name = "simqat",
+    version,
+    max_term_width = 100,
+    after_help = "Results go to stdout, everything else to stderr.\n\
+                  Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+pub struct Global {
+    /// Use the adapter whose name contains NAME, in any case (see `simqat info`)
+    ///
+    /// Without it: the one in the environment variable SIMQAT_ADAPTER, else the best real GPU, else a software
+    /// adapter.
+    #[arg(long, global = true, value_name = "NAME")]
+    adapter: Option<String>,
+    /// Make the last line on stdout one JSON object with the results
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say nothing but results, warnings and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Say more on stderr; twice: much more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the adapters of this machine and what the chosen one can do
+    Info,
+    /// Get data sets
+    Data(data::Args),
+    /// Train a recipe in float and with SimQAT, and compare
+    Run(run::Args),
+    /// Train one variant of a recipe, or go on from a checkpoint
+    Train(train::Args),
+    /// Measure a checkpoint's accuracy on all test images
+    Eval(eval::Args),
+    /// Measure how fast this machine is
+    Bench(bench::Args),
+}
+
+/// Carries out the command line; `start` is when the program began.
+pub fn main(start: Instant) -> ExitCode {
+    let cli = Cli::parse(); // ends the program with code 2 where the usage is wrong
+    start_log(&cli.global);
+    let console = Console::new(&cli.global);
+    match dispatch(&cli, &console, start) {
+        Ok(code) => code,
+        Err(error) => {
+            console.error(&error);
+            ExitCode::from(if error.is_bad_input() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Info => info::run(global, console),
+        Command::Data(args) => data::run(args, console),
+        Command::Run(args) => return run::run(args, global, console, start),
+        Command::Train(args) => return train::run(args, global, console, start),
+        Command::Eval(args) => eval::run(args, global, console),
+        Command::Bench(args) => bench::run(args, global, console),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The library's log, on stderr: its warnings, or what RUST_LOG asks for. Of wgpu's only errors: it warns of
+/// drivers that are well enough for us.
+fn start_log(global: &Global) {
+    let default = match global.verbose {
+        0 => "error,simqat=warn",
+        1 => "warn,simqat=info",
+        _ => "info,simqat=debug",
+    };
+    let environment = env_logger::Env::default().default_filter_or(default);
+    env_logger::Builder::from_env(environment).format_timestamp(None).format_target(false).init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

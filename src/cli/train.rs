@@ -1,0 +1,251 @@
+//! `simqat train`, and the training of one variant that `simqat run` shares.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use simqat::data::Dataset;
+use simqat::gpu::Gpu;
+use simqat::nn::models::LeNet5Init;
+use simqat::train::checkpoint::Checkpoint;
+use simqat::train::{Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant};
+use simqat::{Error, Result};
+
+use super::Global;
+use super::console::Console;
+use super::eval::{recipe_of, variant_of};
+use super::interrupt::{INTERRUPTED, stop_flag};
+use super::overrides::{Overrides, Places};
+use super::progress::Progress;
+use super::results::Results;
+use super::session::begin;
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// The recipe; with --resume the checkpoint knows it
+    #[arg(required_unless_present = "resume")]
+    recipe: Option<PathBuf>,
+    /// Train with SimQAT; without it in float
+    #[arg(long)]
+    simqat: bool,
+    /// Go on from CHECKPOINT, to the same bits as if there had been no stop
+    #[arg(long, value_name = "CHECKPOINT")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+    #[command(flatten)]
+    places: Places,
+}
+
+pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> Result<ExitCode> {
+    let given = args.recipe.as_ref().map(Recipe::read).transpose()?;
+    let checkpoint = args.resume.as_ref().map(Checkpoint::read).transpose()?;
+    let (recipe, variant) = match &checkpoint {
+        None => (given, if args.simqat { Variant::SimQat } else { Variant::Float }),
+        Some(checkpoint) => {
+            let variant = variant_of(checkpoint)?;
+            if args.simqat && variant != Variant::SimQat {
+                let message = "it was trained in float, and --simqat was asked for; leave out one of the two";
+                return Err(Error::bad_file(checkpoint.path(), message));
+            }
+            (Some(given.map_or_else(|| recipe_of(checkpoint), Ok)?), variant)
+        }
+    };
+    let Some(recipe) = recipe else {
+        return Err(Error::Invalid("name a recipe, or a checkpoint with --resume".into()));
+    };
+    let recipe = args.overrides.apply(recipe)?;
+    if let Some(checkpoint) = &checkpoint {
+        compare(&recipe, checkpoint, console)?;
+    }
+    let (data, gpu) = begin(global, console, &recipe.data.name, args.places.data_dir.clone())?;
+    if let Some(checkpoint) = &checkpoint {
+        same_data(&data, checkpoint)?;
+    }
+    let folder = RunFolder::new(&args.places.runs, &recipe)?;
+    let mut training = Training {
+        global,
+        console,
+        places: &args.places,
+        recipe: &recipe,
+        data: &data,
+        gpu: &gpu,
+        folder: &folder,
+        stop: stop_flag()?,
+        start,
+        summary: earlier_summary(&folder, &recipe),
+        checkpoints: Vec::new(),
+    };
+    if let Some(step) = training.train(variant, checkpoint.as_ref())? {
+        return Ok(training.interrupted(step));
+    }
+    training.tell()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a recipe with which the checkpoint's step would mean something else; says where one merely differs.
+fn compare(recipe: &Recipe, checkpoint: &Checkpoint, console: &Console) -> Result<()> {
+    let old = recipe_of(checkpoint)?;
+    if old.data.batch != recipe.data.batch {
+        return Err(Error::bad_file(
+            checkpoint.path(),
+            format!(
+                "it was trained with data.batch = {}, and now it is {}: its step count would stand for other images",
+                old.data.batch, recipe.data.batch
+            ),
+        ));
+    }
+    let differing = [
+        ("model", old.model != recipe.model),
+        ("data", old.data.normalization != recipe.data.normalization),
+        ("optimizer", old.optimizer != recipe.optimizer),
+        ("simqat", old.simqat != recipe.simqat),
+    ];
+    for (section, _) in differing.into_iter().filter(|(_, differs)| *differs) {
+        console.warn(format!(
+            "[{section}] is not what the checkpoint was trained with; the result will be another than without the stop"
+        ));
+    }
+    Ok(())
+}
+
+fn same_data(data: &Dataset, checkpoint: &Checkpoint) -> Result<()> {
+    match checkpoint.metadata("data") {
+        Some(name) if name != data.name => Err(Error::bad_file(
+            checkpoint.path(),
+            format!(
+                "it was trained on {name}, and here is {}; name the folder of {name} with --data-dir",
+                data.name
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// What the other variant left in the folder, where it was trained by the same recipe.
+fn earlier_summary(folder: &RunFolder, recipe: &Recipe) -> Option<Summary> {
+    let same = Recipe::read(folder.path().join("recipe.toml")).is_ok_and(|old| old == *recipe);
+    let text = std::fs::read_to_string(folder.path().join("summary.json")).ok()?;
+    serde_json::from_str(&text).ok().filter(|_| same)
+}
+
+/// Trainings by one recipe on one device.
+pub struct Training<'a> {
+    pub global: &'a Global,
+    pub console: &'a Console,
+    pub places: &'a Places,
+    pub recipe: &'a Recipe,
+    pub data: &'a Dataset,
+    pub gpu: &'a Gpu,
+    pub folder: &'a RunFolder,
+    pub stop: StopFlag,
+    pub start: Instant,
+    /// What is known so far.
+    pub summary: Option<Summary>,
+    /// The last checkpoint of each variant.
+    pub checkpoints: Vec<PathBuf>,
+}
+
+impl Training<'_> {
+    /// Trains one variant. Where it was interrupted: after how many steps.
+    pub fn train(&mut self, variant: Variant, resume: Option<&Checkpoint>) -> Result<Option<usize>> {
+        let job = Job {
+            recipe: self.recipe,
+            variant,
+            data: self.data,
+            folder: self.folder,
+            resume,
+            stop: &self.stop,
+        };
+        let advice = match self.recipe.model.init {
+            LeNet5Init::ModelZoo => {
+                "the model zoo's small initial values start slowly, and [model] init = \"he\" in the recipe at once"
+            }
+            LeNet5Init::He => "try another optimizer.learning_rate",
+        };
+        let mut progress = Progress::new(self.console, variant, self.data.classes, advice, self.start);
+        let done = job.run(self.gpu, &mut progress)?;
+        progress.finish();
+        self.checkpoints.push(done.checkpoint);
+        if let Outcome::Stopped { step } = done.outcome {
+            return Ok(Some(step));
+        }
+        let mut summary = self.summary.take().unwrap_or_else(|| self.empty_summary());
+        // Of the first training alone: the second begins late.
+        summary.first_step_s = summary.first_step_s.or(progress.first_step().map(|t| t.as_secs_f64()));
+        match variant {
+            Variant::Float => summary.baseline = done.summary,
+            Variant::SimQat => summary.simqat = done.summary,
+        }
+        self.folder.write_summary(&summary)?;
+        self.summary = Some(summary);
+        Ok(None)
+    }
+
+    fn empty_summary(&self) -> Summary {
+        Summary {
+            recipe: self.recipe.name.clone(),
+            data: self.data.source.clone(),
+            sample: self.data.is_sample,
+            adapter: self.gpu.caps().adapter.name.clone(),
+            seed: self.recipe.seed,
+            first_step_s: None,
+            baseline: None,
+            simqat: None,
+        }
+    }
+
+    /// Says how to go on.
+    pub fn interrupted(&self, step: usize) -> ExitCode {
+        let path = self.checkpoints.last().map(PathBuf::as_path).unwrap_or(Path::new(""));
+        let mut command = format!("simqat train --resume {}", quoted(path));
+        let named = [
+            ("--data-dir", self.places.data_dir.clone()),
+            ("--runs", (self.places.runs != Path::new("runs")).then(|| self.places.runs.clone())),
+            ("--adapter", self.global.adapter.as_ref().map(PathBuf::from)),
+        ];
+        for (option, value) in named {
+            if let Some(value) = value {
+                command += &format!(" {option} {}", quoted(&value));
+            }
+        }
+        self.console.insist(format!("stopped after step {step}; go on with: {command}"));
+        ExitCode::from(INTERRUPTED)
+    }
+
+    /// The table, and the same for programs.
+    pub fn tell(&self) -> Result<()> {
+        let Some(summary) = &self.summary else { return Ok(()) };
+        let results = Results {
+            recipe: self.recipe,
+            data: self.data,
+            adapter: &self.gpu.caps().adapter,
+            summary,
+            folder: self.folder,
+            checkpoints: &self.checkpoints,
+        };
+        self.console.result(&results.text())?;
+        self.console.result_json(summary)
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_survive_a_shell() {
+        assert_eq!(quoted(Path::new("runs/a-1.safetensors")), "runs/a-1.safetensors");
+        assert_eq!(quoted(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+    }
+}
