@@ -19,6 +19,17 @@ pub(super) enum Step {
     ReluPool { relu: NodeId, pool: NodeId },
 }
 
+impl Step {
+    /// The node whose inputs it takes, and the node whose output it makes.
+    pub(super) fn ends(self) -> (NodeId, NodeId) {
+        match self {
+            Step::Layer(id) => (id, id),
+            Step::WithRelu { linear, relu } => (linear, relu),
+            Step::ReluPool { relu, pool } => (relu, pool),
+        }
+    }
+}
+
 impl Network {
     pub(super) fn plan(&self) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -28,11 +39,7 @@ impl Network {
                 continue;
             }
             let step = self.step_at(id);
-            match step {
-                Step::Layer(_) => {}
-                Step::WithRelu { relu, .. } => done[relu] = true,
-                Step::ReluPool { pool, .. } => done[pool] = true,
-            }
+            done[step.ends().1] = true;
             steps.push(step);
         }
         steps
