@@ -100,7 +100,8 @@ impl Trainer {
     /// A training of `network` with the images of `feed`, from step 0.
     ///
     /// # Errors
-    /// Where an option makes no sense, the network does not take the feed's images, or the device has failed.
+    /// Where an option makes no sense, the network does not take the feed's images or has no output for a
+    /// label, or the device has failed.
     pub fn new(network: Network, feed: Feed, options: TrainerOptions) -> Result<Trainer> {
         if options.log_every == 0 || options.log_every > HISTORY / 2 {
             return Err(Error::Invalid(format!(
@@ -109,6 +110,7 @@ impl Trainer {
                 HISTORY / 2
             )));
         }
+        feed.check_fits(&network)?;
         let gpu = network.gpu().clone();
         let progress = Feed::progress(&gpu)?;
         let optimizer = Momentum::for_network(&network, options.optimizer)?.guarded_by(&progress);
