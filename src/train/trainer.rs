@@ -179,6 +179,7 @@ impl Trainer {
     pub fn seek(&mut self, step: usize) -> Result<()> {
         self.steps_done = step;
         self.shuffled = None;
+        self.progress.write_u32(&[0, step as u32, 0, 0])?;
         self.reports = Reports { reading: None, delivered: step, since: Instant::now() };
         Ok(())
     }
@@ -230,6 +231,10 @@ impl Trainer {
         let end = Instant::now() + slice;
         while self.steps_done < self.total_steps() && Instant::now() < end {
             self.advance(callbacks)?;
+            // The next epoch's order would replace the one that a loss which is not finite must be traced in.
+            if self.steps_done.is_multiple_of(self.steps_per_epoch()) {
+                self.finish_reports(callbacks)?;
+            }
         }
         Ok(self.steps_done < self.total_steps())
     }
@@ -306,10 +311,21 @@ impl Trainer {
         callbacks.iter_mut().try_for_each(|callback| callback.on_report(&report))
     }
 
+    /// Waits for all steps asked for, and fails where the loss of one was not finite. Updates are held back
+    /// from there on, so what the counters say and what the parameters are would not belong together.
+    ///
+    /// # Errors
+    /// See above, or where the device has failed.
+    pub fn check_finite(&self) -> Result<()> {
+        match self.progress.read_u32()?[..] {
+            [_, step, halted, _] if halted != 0 => Err(self.diverged(step as usize)?),
+            _ => Ok(()),
+        }
+    }
+
     /// The error that says at which step and in which layer. The tally has held the update back, so the
     /// parameters are those with which the step was computed.
-    fn diverged(&mut self, step: usize) -> Result<Error> {
-        self.recording = None;
+    fn diverged(&self, step: usize) -> Result<Error> {
         let (images, _) = self.feed.gather(&self.progress, self.feed.batch())?;
         let place = first_non_finite(&self.network, &images)?;
         let place = place.unwrap_or_else(|| "every layer's output is still finite".into());
