@@ -1,6 +1,6 @@
 //! The tape, all of it: variables, nodes, and the loop that walks them backwards.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::kernel::elementwise;
 use crate::tensor::Tensor;
@@ -22,20 +22,36 @@ struct Node {
     backward: Option<Box<dyn Backward>>,
 }
 
-/// What was computed, in order. One tape serves one backward walk.
+#[derive(Default)]
+struct Nodes {
+    list: Vec<Node>,
+    /// How often it was walked: places from before a walk are no places any more.
+    walks: u64,
+}
+
+/// What was computed, in order. A backward walk empties it; variables from before are of no use behind it.
 #[derive(Clone, Default)]
-pub struct Tape(Arc<Mutex<Vec<Node>>>);
+pub struct Tape(Arc<Mutex<Nodes>>);
+
+#[derive(Clone)]
+struct Place {
+    tape: Tape,
+    /// Walks of the tape that were before it.
+    walks: u64,
+    index: usize,
+}
 
 /// A tensor that may have a place on a tape.
 #[derive(Clone)]
 pub struct Var {
     tensor: Tensor,
-    place: Option<(Tape, usize)>,
+    place: Option<Place>,
 }
 
 /// The gradients that a backward walk found, by variable.
 pub struct Gradients {
     tape: Tape,
+    walks: u64,
     by_node: Vec<Option<Tensor>>,
 }
 
@@ -50,10 +66,15 @@ impl Tape {
         self.push(tensor.clone(), Node { parents: Vec::new(), backward: None })
     }
 
+    fn nodes(&self) -> MutexGuard<'_, Nodes> {
+        self.0.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
     fn push(&self, tensor: Tensor, node: Node) -> Var {
-        let mut nodes = self.0.lock().unwrap_or_else(|e| e.into_inner());
-        nodes.push(node);
-        Var { tensor, place: Some((self.clone(), nodes.len() - 1)) }
+        let mut nodes = self.nodes();
+        nodes.list.push(node);
+        let place = Place { tape: self.clone(), walks: nodes.walks, index: nodes.list.len() - 1 };
+        Var { tensor, place: Some(place) }
     }
 
     fn same(&self, other: &Tape) -> bool {
@@ -79,18 +100,30 @@ impl Tape {
     /// As [`Tape::backward`], from any variable with the gradient `seed` of its shape.
     ///
     /// # Errors
-    /// Where `output` is not on this tape, or the device has failed.
+    /// Where `output` is not on this tape, `seed` has another shape, or the device has failed.
     pub fn backward_from(&self, output: &Var, seed: Tensor) -> Result<Gradients> {
-        let mut nodes = std::mem::take(&mut *self.0.lock().unwrap_or_else(|e| e.into_inner()));
-        let Some((_, last)) = output.place.as_ref().filter(|(t, i)| t.same(self) && *i < nodes.len()) else {
-            return Err(Error::Invalid(
-                "backward was asked for a variable that is not on this tape: nothing that it came from was \
-                 a leaf, or the tape was walked already"
-                    .into(),
-            ));
+        if seed.shape() != output.tensor.shape() {
+            return Err(Error::Shape(format!(
+                "the gradient that backward starts from has shape {}, and its variable {}",
+                seed.shape(),
+                output.tensor.shape()
+            )));
+        }
+        let (mut nodes, walks, last) = {
+            let mut nodes = self.nodes();
+            let here = |place: &&Place| place.tape.same(self) && place.walks == nodes.walks;
+            let Some(place) = output.place.as_ref().filter(here) else {
+                return Err(Error::Invalid(
+                    "backward was asked for a variable that is not on this tape: nothing that it came from was \
+                     a leaf, or the tape was walked already"
+                        .into(),
+                ));
+            };
+            nodes.walks += 1;
+            (std::mem::take(&mut nodes.list), place.walks, place.index)
         };
         let mut by_node: Vec<Option<Tensor>> = vec![None; nodes.len()];
-        by_node[*last] = Some(seed);
+        by_node[last] = Some(seed);
         while let Some(node) = nodes.pop() {
             let Some(backward) = node.backward else { continue };
             let Some(dy) = by_node[nodes.len()].take() else { continue };
@@ -104,16 +137,21 @@ impl Tape {
                 });
             }
         }
-        Ok(Gradients { tape: self.clone(), by_node })
+        Ok(Gradients { tape: self.clone(), walks, by_node })
     }
 }
 
 impl Gradients {
     /// The gradient with respect to a leaf; `None` where the loss does not depend on it.
     pub fn of(&self, var: &Var) -> Option<&Tensor> {
-        let (tape, index) = var.place.as_ref()?;
-        if tape.same(&self.tape) { self.by_node.get(*index)?.as_ref() } else { None }
+        let place = var.place.as_ref()?;
+        let ours = place.tape.same(&self.tape) && place.walks == self.walks;
+        if ours { self.by_node.get(place.index)?.as_ref() } else { None }
     }
+}
+
+fn places_of<'a>(vars: &'a [&Var]) -> impl Iterator<Item = &'a Place> {
+    vars.iter().filter_map(|v| v.place.as_ref())
 }
 
 impl Var {
@@ -126,18 +164,26 @@ impl Var {
     /// `backward` is never made.
     ///
     /// # Errors
-    /// Where the inputs are on different tapes.
+    /// Where the inputs are on different tapes, or on one that was walked since.
     pub fn record<B: Backward + 'static>(
         tensor: Tensor,
         inputs: &[&Var],
         backward: impl FnOnce() -> B,
     ) -> Result<Var> {
-        let mut places = inputs.iter().filter_map(|v| v.place.as_ref());
-        let Some((tape, _)) = places.next() else { return Ok(Var::constant(tensor)) };
-        if places.any(|(other, _)| !other.same(tape)) {
+        let mut places = places_of(inputs);
+        let Some(Place { tape, .. }) = places.next() else { return Ok(Var::constant(tensor)) };
+        if places.any(|other| !other.tape.same(tape)) {
             return Err(Error::Invalid("an operation was given variables of two tapes".into()));
         }
-        let parents = inputs.iter().map(|v| v.place.as_ref().map(|(_, i)| *i)).collect();
+        let now = tape.nodes().walks;
+        if places_of(inputs).any(|place| place.walks != now) {
+            return Err(Error::Invalid(
+                "an operation was given a variable of a tape that was walked already; make new leaves for each \
+                 backward walk"
+                    .into(),
+            ));
+        }
+        let parents = inputs.iter().map(|v| v.place.as_ref().map(|place| place.index)).collect();
         Ok(tape.push(tensor, Node { parents, backward: Some(Box::new(backward())) }))
     }
 

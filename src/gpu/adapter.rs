@@ -5,6 +5,19 @@ use crate::{Error, Result};
 /// Environment variable that names the adapter, as `--adapter` does.
 pub const ADAPTER_VARIABLE: &str = "SIMQAT_ADAPTER";
 
+/// Which of the two families of matrix and convolution kernels runs. They differ in speed, and in the order in
+/// which they sum: results agree but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelFamily {
+    /// The one that suits the adapter.
+    #[default]
+    Auto,
+    /// Lanes of a subgroup hand each other values: for shaders that run on a CPU's vector unit.
+    Broadcast,
+    /// Tiles in workgroup memory: for GPUs. Needs nothing that an adapter may lack.
+    Tiled,
+}
+
 /// How to open a device.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
@@ -15,11 +28,18 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen. For tests.
     pub poison: bool,
+    /// The family of kernels, to measure or test one that would not be chosen.
+    pub kernels: KernelFamily,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { adapter: None, checked: cfg!(debug_assertions), poison: false }
+        GpuOptions {
+            adapter: None,
+            checked: cfg!(debug_assertions),
+            poison: false,
+            kernels: KernelFamily::Auto,
+        }
     }
 }
 

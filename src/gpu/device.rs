@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::adapter::{self, AdapterSummary, GpuOptions};
+use super::adapter::{self, AdapterSummary, GpuOptions, KernelFamily};
 use super::pool::{MemoryUse, Pool};
 use super::stream::Stream;
 use crate::shader::PipelineCache;
@@ -29,16 +29,27 @@ pub struct Caps {
     pub max_groups: u32,
     /// Most invocations in one workgroup.
     pub max_workgroup_size: u32,
+    /// As [`GpuOptions`] asked for it.
+    pub kernels: KernelFamily,
 }
 
 impl Caps {
     /// True on adapters where a load costs as much as twenty multiplications and lanes can hand each other
-    /// values for nothing: shaders that run on the CPU's vector unit.
+    /// values for nothing: shaders that run on the CPU's vector unit. [`GpuOptions::kernels`] overrules it.
     pub fn prefers_broadcast(&self) -> bool {
-        self.adapter.is_software && self.subgroup_size == Some(8)
+        match self.kernels {
+            KernelFamily::Auto => self.adapter.is_software && self.subgroup_size == Some(8),
+            KernelFamily::Broadcast => true,
+            KernelFamily::Tiled => false,
+        }
     }
 
-    fn of(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits) -> Self {
+    fn of(
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+        kernels: KernelFamily,
+    ) -> Self {
         let fixed = info.subgroup_min_size == info.subgroup_max_size;
         let subgroups = features.contains(wgpu::Features::SUBGROUP) && fixed;
         Caps {
@@ -49,6 +60,7 @@ impl Caps {
             max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_workgroup_size: limits.max_compute_invocations_per_workgroup,
+            kernels,
         }
     }
 }
@@ -82,7 +94,8 @@ impl Gpu {
     /// Opens the best adapter: the one named by `SIMQAT_ADAPTER`, else a real GPU, else software.
     ///
     /// # Errors
-    /// Where no adapter answers, or none of the wanted name (the error lists those that do).
+    /// Where no adapter answers, or none of the wanted name (the error lists those that do), or it cannot run
+    /// the kernels asked for.
     pub fn open() -> Result<Gpu> {
         Gpu::open_with(&GpuOptions::default())
     }
@@ -114,6 +127,12 @@ impl Gpu {
             .await
             .map_err(|e| Error::NoAdapter(format!("the adapter \"{}\" gives no device: {e}", info.name)))?;
         let gpu = Gpu::assemble(device, queue, &info, options);
+        if options.kernels == KernelFamily::Broadcast && gpu.caps().subgroup_size.is_none() {
+            return Err(Error::Invalid(format!(
+                "the broadcast kernels need subgroups of one size, which \"{}\" does not have; take the tiled ones",
+                info.name
+            )));
+        }
         // The device is ours, so its reports are too. A host's device keeps the host's handlers.
         let fault = gpu.0.fault.clone();
         gpu.0.device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
@@ -151,7 +170,7 @@ impl Gpu {
         info: &wgpu::AdapterInfo,
         options: &GpuOptions,
     ) -> Gpu {
-        let caps = Caps::of(info, device.features(), &device.limits());
+        let caps = Caps::of(info, device.features(), &device.limits(), options.kernels);
         Gpu(Arc::new(Inner {
             device,
             queue,

@@ -10,7 +10,7 @@ mod recording;
 mod stream;
 mod transfer;
 
-pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, adapters};
+pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, KernelFamily, adapters};
 pub use device::{Caps, Gpu};
 pub use pool::{Buffer, MemoryUse};
 pub use profile::KernelTime;

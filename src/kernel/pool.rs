@@ -42,6 +42,15 @@ impl Window {
         Ok(out)
     }
 
+    /// True where every pixel of the plane is in a window.
+    pub fn covers(&self, plane: [usize; 2]) -> bool {
+        let Ok(windows) = self.output(plane) else { return false };
+        (0..2).all(|axis| {
+            let reach = (windows[axis] - 1) * self.stride[axis] + self.kernel[axis];
+            self.stride[axis] <= self.kernel[axis] && reach >= plane[axis] + self.padding[axis]
+        })
+    }
+
     /// Height and width of `dy`, which must be the gradient of pooling an input of `shape`: the shaders read
     /// as far as that promises.
     fn pooled(&self, dy: &Tensor, shape: [usize; 4]) -> Result<[usize; 2]> {
@@ -248,6 +257,17 @@ mod tests {
             (Window { kernel: [1, 4], stride: [3, 1], padding: [0, 2] }, [7, 3], [3, 4]),
         ] {
             assert_eq!(window.output(plane).unwrap(), pooled, "{window:?} over {plane:?}");
+        }
+        // Gaps between windows, and rows left over, are pixels that no window sees.
+        for (window, plane, covers) in [
+            (window(2, 2, 0), [28, 28], true),
+            (window(2, 2, 0), [28, 27], false),
+            (window(1, 2, 0), [5, 5], false),
+            (window(3, 2, 1), [7, 8], true),
+            (window(2, 2, 1), [3, 4], true),
+            (window(3, 3, 1), [6, 6], false),
+        ] {
+            assert_eq!(window.covers(plane), covers, "{window:?} over {plane:?}");
         }
         for (window, plane) in [
             (window(3, 1, 0), [2, 5]), // larger than the plane

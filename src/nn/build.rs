@@ -68,6 +68,9 @@ impl NetworkBuilder {
         if name.is_empty() || self.nodes.iter().any(|n| n.name == name) {
             return Err(bad("layers need names, and each its own".into()));
         }
+        if matches!(layer, Layer::Input) {
+            return Err(bad("a network has one input, and it is there already".into()));
+        }
         if layer.arity().is_some_and(|wanted| wanted != inputs.len()) {
             return Err(bad(format!("it was given {} inputs", inputs.len())));
         }

@@ -1,7 +1,7 @@
 //! Running a network: eager, layer by layer, on a tape where gradients are wanted.
 
 use super::layer::Layer;
-use super::network::{Network, Node, NodeId};
+use super::network::{Network, Node};
 use super::plan::Step;
 use super::quantizer::Slot;
 use crate::autograd::{Tape, Var};
@@ -64,12 +64,15 @@ impl Network {
     fn run(&self, x: &Tensor, tape: Option<Tape>, mode: Mode) -> Result<(Var, Vec<Option<Var>>)> {
         let mut runner = self.runner(x, tape, mode)?;
         let mut outputs: Vec<Option<Var>> = vec![None; self.nodes.len()];
+        // A fused pair may run before nodes that stand between its two, so places in the list tell nothing.
+        let mut done = vec![false; self.nodes.len()];
         for step in self.plan() {
-            let (id, output) = runner.step(step, x, &outputs)?;
-            outputs[id] = Some(output);
+            let (first, last) = step.ends();
+            outputs[last] = Some(runner.step(step, x, &outputs)?);
+            (done[first], done[last]) = (true, true);
             // What nobody needs any more goes back to the pool, unless the tape keeps it.
-            for (earlier, slot) in outputs.iter_mut().enumerate().take(id) {
-                if earlier != self.output && self.consumers(earlier).iter().all(|&c| c <= id) {
+            for (id, slot) in outputs.iter_mut().enumerate().filter(|(id, _)| *id != self.output) {
+                if slot.is_some() && self.consumers(id).iter().all(|&c| done[c]) {
                     *slot = None;
                 }
             }
@@ -100,7 +103,7 @@ impl Network {
         let mut runner = self.runner(x, None, Mode::Eval)?;
         let mut outputs: Vec<Option<Var>> = Vec::new();
         for id in 0..self.nodes.len() {
-            let (_, output) = runner.step(Step::Layer(id), x, &outputs)?;
+            let output = runner.step(Step::Layer(id), x, &outputs)?;
             outputs.push(Some(output));
         }
         let named = self.nodes.iter().zip(outputs);
@@ -109,15 +112,10 @@ impl Network {
 }
 
 impl Runner<'_> {
-    /// Runs a step; says which node's output it made.
-    fn step(&mut self, step: Step, x: &Tensor, outputs: &[Option<Var>]) -> Result<(NodeId, Var)> {
+    /// Runs a step: the output of its last node.
+    fn step(&mut self, step: Step, x: &Tensor, outputs: &[Option<Var>]) -> Result<Var> {
         let network = self.network;
-        let (first, last) = match step {
-            Step::Layer(id) => (id, id),
-            Step::WithRelu { linear, relu } => (linear, relu),
-            Step::ReluPool { relu, pool } => (relu, pool),
-        };
-        let node = &network.nodes[first];
+        let node = &network.nodes[step.ends().0];
         let inputs = node
             .inputs
             .iter()
@@ -144,11 +142,10 @@ impl Runner<'_> {
             Step::WithRelu { relu, .. } | Step::ReluPool { relu, .. } => relu,
         };
         let quantized = &network.nodes[quantized];
-        let output = match quantized.quantizers.output {
-            Some(_) => self.quantized(&output, quantized, Slot::Output)?,
-            None => output,
-        };
-        Ok((last, output))
+        match quantized.quantizers.output {
+            Some(_) => self.quantized(&output, quantized, Slot::Output),
+            None => Ok(output),
+        }
     }
 
     fn layer(&mut self, node: &Node, x: &Tensor, inputs: &[Var], relu: bool) -> Result<Var> {

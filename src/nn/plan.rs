@@ -14,9 +14,21 @@ pub(super) enum Step {
     WithRelu { linear: NodeId, relu: NodeId },
     /// A ReLU and the max pooling behind it. A quantizer on the ReLU's output is applied after the pooling:
     /// it is monotone too, so the largest value rounded is the largest of the rounded values, on a quarter of
-    /// them; and its range, which reaches from zero to the largest value, is the same before and after. Only
-    /// where two values of a window round to the same code may their gradient go to another of the two.
+    /// them; and its range, which reaches from zero to the largest value, is the same before and after, as long
+    /// as every value is in a window. Only where two values of a window round to the same code may their
+    /// gradient go to another of the two.
     ReluPool { relu: NodeId, pool: NodeId },
+}
+
+impl Step {
+    /// The node whose inputs it takes, and the node whose output it makes.
+    pub(super) fn ends(self) -> (NodeId, NodeId) {
+        match self {
+            Step::Layer(id) => (id, id),
+            Step::WithRelu { linear, relu } => (linear, relu),
+            Step::ReluPool { relu, pool } => (relu, pool),
+        }
+    }
 }
 
 impl Network {
@@ -28,11 +40,7 @@ impl Network {
                 continue;
             }
             let step = self.step_at(id);
-            match step {
-                Step::Layer(_) => {}
-                Step::WithRelu { relu, .. } => done[relu] = true,
-                Step::ReluPool { pool, .. } => done[pool] = true,
-            }
+            done[step.ends().1] = true;
             steps.push(step);
         }
         steps
@@ -54,14 +62,21 @@ impl Network {
                     Step::WithRelu { linear: id, relu: relu_id }
                 }
             }
-            (Layer::Activation(Activation::Relu), Some(pool))
-                if matches!(self.nodes[pool].layer, Layer::MaxPool2d(_))
-                    && self.nodes[pool].quantizers.is_empty() =>
-            {
+            (Layer::Activation(Activation::Relu), Some(pool)) if self.pools_behind(id, pool) => {
                 Step::ReluPool { relu: id, pool }
             }
             _ => Step::Layer(id),
         }
+    }
+
+    fn pools_behind(&self, relu: NodeId, pool: NodeId) -> bool {
+        let Layer::MaxPool2d(window) = &self.nodes[pool].layer else { return false };
+        let relu = &self.nodes[relu];
+        let sees_all = match relu.shape[..] {
+            [_, height, width] => window.covers([height, width]),
+            _ => false,
+        };
+        self.nodes[pool].quantizers.is_empty() && (relu.quantizers.output.is_none() || sees_all)
     }
 
     /// The one node that takes this output, where nobody else does and it is not the network's own.

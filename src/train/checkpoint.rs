@@ -35,8 +35,10 @@ struct Stored {
 /// stays whole until the new one is.
 ///
 /// # Errors
-/// Where a value is not finite (nothing is written then), the disk is full, or the device has failed.
+/// Where the loss or a value is not finite (nothing is written then), the disk is full, or the device has
+/// failed.
 pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(String, String)]) -> Result<()> {
+    trainer.check_finite()?;
     let mut tensors = network_tensors(trainer.network());
     for (name, velocity) in trainer.optimizer().state() {
         tensors.push((format!("{VELOCITY}{name}"), velocity.clone()));
@@ -224,6 +226,20 @@ impl Checkpoint {
         let state = trainer.network().parameters().iter().find(|p| !self.tensors.contains_key(&p.name));
         if let Some(parameter) = state {
             return Err(self.missing(&parameter.name, trainer.network()));
+        }
+        let foreign = self
+            .tensors
+            .keys()
+            .find(|name| trainer.network().parameter(name).is_none() && !name.starts_with(VELOCITY));
+        if let Some(name) = foreign {
+            return Err(Error::bad_file(
+                &self.path,
+                format!(
+                    "it is of another training: {} has no \"{name}\"; its values can be loaded, but the training \
+                     cannot go on with them",
+                    trainer.network().name()
+                ),
+            ));
         }
         let mut velocities = Vec::new();
         for (name, velocity) in trainer.optimizer().state() {

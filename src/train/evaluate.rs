@@ -31,8 +31,9 @@ impl Evaluation {
 /// Runs the network in evaluation mode over all images of a feed; nothing in the network changes.
 ///
 /// # Errors
-/// Where shapes do not fit, the loss is not finite, or the device has failed.
+/// Where shapes do not fit, a label is no class of the network, the loss is not finite, or the device has failed.
 pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
+    feed.check_fits(network)?;
     let gpu = network.gpu();
     let progress = Feed::progress(gpu)?;
     let history = Tensor::zeros(gpu, [HISTORY, 2], DType::F32)?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Split;
 use crate::gpu::Gpu;
 use crate::kernel::augment::{Source, gather};
+use crate::nn::Network;
 use crate::tensor::random::Philox;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -32,6 +33,8 @@ pub struct Feed {
     size: [usize; 2],
     count: usize,
     batch: usize,
+    /// Label and picture.
+    largest_label: (usize, usize),
 }
 
 impl Feed {
@@ -69,6 +72,7 @@ impl Feed {
             pixels.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let labels: Vec<u32> = split.labels.iter().map(|&l| l.into()).collect();
         let order: Vec<u32> = (0..count as u32).collect();
+        let by_picture = split.labels.iter().enumerate().map(|(picture, &label)| (label.into(), picture));
         Ok(Feed {
             pixels: Tensor::from_u32(gpu, [words.len()], &words)?,
             labels: Tensor::from_u32(gpu, [count], &labels)?,
@@ -78,7 +82,37 @@ impl Feed {
             size,
             count,
             batch,
+            largest_label: by_picture.max().unwrap_or_default(),
         })
+    }
+
+    /// Fails where the network takes other images than these, or has no output for one of the labels: on the
+    /// device, such a label would read beside its row.
+    pub(super) fn check_fits(&self, network: &Network) -> Result<()> {
+        let [channels, ..] = self.image;
+        let [height, width] = self.size;
+        if network.input_shape()[..] != [channels, height, width] {
+            return Err(Error::Shape(format!(
+                "{} takes images of shape {}, and those of the feed have {:?}",
+                network.name(),
+                network.input_shape(),
+                [channels, height, width]
+            )));
+        }
+        let [classes] = network.output_shape()[..] else {
+            return Err(Error::Shape(format!(
+                "{} ends in shape {}, and a classifier must end in one number for each class",
+                network.name(),
+                network.output_shape()
+            )));
+        };
+        match self.largest_label {
+            (label, picture) if label >= classes => Err(Error::Invalid(format!(
+                "the label of picture {picture} is {label}, outside 0..{classes}, the classes of {}",
+                network.name()
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Images in the split.

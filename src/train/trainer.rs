@@ -100,7 +100,8 @@ impl Trainer {
     /// A training of `network` with the images of `feed`, from step 0.
     ///
     /// # Errors
-    /// Where an option makes no sense, the network does not take the feed's images, or the device has failed.
+    /// Where an option makes no sense, the network does not take the feed's images or has no output for a
+    /// label, or the device has failed.
     pub fn new(network: Network, feed: Feed, options: TrainerOptions) -> Result<Trainer> {
         if options.log_every == 0 || options.log_every > HISTORY / 2 {
             return Err(Error::Invalid(format!(
@@ -109,6 +110,7 @@ impl Trainer {
                 HISTORY / 2
             )));
         }
+        feed.check_fits(&network)?;
         let gpu = network.gpu().clone();
         let progress = Feed::progress(&gpu)?;
         let optimizer = Momentum::for_network(&network, options.optimizer)?.guarded_by(&progress);
@@ -186,6 +188,7 @@ impl Trainer {
     pub fn seek(&mut self, step: usize) -> Result<()> {
         self.steps_done = step;
         self.shuffled = None;
+        self.progress.write_u32(&[0, step as u32, 0, 0])?;
         self.reports = Reports { reading: None, delivered: step, since: Instant::now() };
         Ok(())
     }
@@ -237,6 +240,10 @@ impl Trainer {
         let end = Instant::now() + slice;
         while self.steps_done < self.total_steps() && Instant::now() < end {
             self.advance(callbacks)?;
+            // The next epoch's order would replace the one that a loss which is not finite must be traced in.
+            if self.steps_done.is_multiple_of(self.steps_per_epoch()) {
+                self.finish_reports(callbacks)?;
+            }
         }
         Ok(self.steps_done < self.total_steps())
     }
@@ -313,10 +320,21 @@ impl Trainer {
         callbacks.iter_mut().try_for_each(|callback| callback.on_report(&report))
     }
 
+    /// Waits for all steps asked for, and fails where the loss of one was not finite. Updates are held back
+    /// from there on, so what the counters say and what the parameters are would not belong together.
+    ///
+    /// # Errors
+    /// See above, or where the device has failed.
+    pub fn check_finite(&self) -> Result<()> {
+        match self.progress.read_u32()?[..] {
+            [_, step, halted, _] if halted != 0 => Err(self.diverged(step as usize)?),
+            _ => Ok(()),
+        }
+    }
+
     /// The error that says at which step and in which layer. The tally has held the update back, so the
     /// parameters are those with which the step was computed.
-    fn diverged(&mut self, step: usize) -> Result<Error> {
-        self.recording = None;
+    fn diverged(&self, step: usize) -> Result<Error> {
         let (images, _) = self.feed.gather(&self.progress, self.feed.batch())?;
         let place = first_non_finite(&self.network, &images)?;
         let place = place.unwrap_or_else(|| "every layer's output is still finite".into());

@@ -5,17 +5,24 @@ pub mod fake_quant;
 
 use std::sync::OnceLock;
 
-use simqat::gpu::{Gpu, GpuOptions};
+use simqat::gpu::{Gpu, GpuOptions, KernelFamily};
 
 /// The adapter of this machine, with bounds checks on and fresh memory poisoned. Without an adapter the tests
 /// fail, with the reason: a suite that runs nothing must not pass.
 pub fn gpu() -> Gpu {
     static GPU: OnceLock<Gpu> = OnceLock::new();
-    GPU.get_or_init(|| {
-        let options = GpuOptions { checked: true, poison: true, ..Default::default() };
-        Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
-    })
-    .clone()
+    GPU.get_or_init(|| open(KernelFamily::Auto)).clone()
+}
+
+/// The same adapter with the tiled kernels, which software adapters would not choose.
+pub fn tiled_gpu() -> Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| open(KernelFamily::Tiled)).clone()
+}
+
+fn open(kernels: KernelFamily) -> Gpu {
+    let options = GpuOptions { checked: true, poison: true, kernels, ..Default::default() };
+    Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
 }
 
 /// Fails at the first value that is farther than `relative * |expected| + absolute` from what is expected, or

@@ -7,7 +7,9 @@
 mod common;
 
 mod augment;
+mod conv;
 mod elementwise;
+mod gemm;
 mod loss;
 mod optim;
 mod pool;
