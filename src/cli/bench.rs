@@ -49,6 +49,9 @@ struct StepArgs {
     /// Show also the time in each kernel, on the device's own clock where it has one
     #[arg(long)]
     profile: bool,
+    /// Take the images of this data set: they must be grey and of ten classes
+    #[arg(long, value_name = "NAME", default_value = "mnist")]
+    data: String,
     /// Take the data from DIR, which has a folder per data set in it (mnist/) [env: SIMQAT_DATA]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -87,7 +90,7 @@ fn step(args: &StepArgs, global: &Global, console: &Console) -> Result<()> {
     if let Some((option, _)) = at_least_one.into_iter().find(|(_, n)| *n == 0) {
         return Err(Error::Invalid(format!("{option} 0: it must be at least 1")));
     }
-    let (data, gpu) = begin(global, console, "mnist", args.data_dir.clone())?;
+    let (data, gpu) = begin(global, console, &args.data, args.data_dir.clone())?;
     let mut contests = contests(&data, &gpu, &args.batch)?;
     console.say(format!(
         "{} configurations in turns, {} times {} steps each, after {} steps of warm-up that are not counted",

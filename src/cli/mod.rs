@@ -103,10 +103,10 @@ fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
 }
 
 /// The library's log, on stderr: its warnings, or what RUST_LOG asks for. Of wgpu's only errors: it warns of
-/// drivers that are well enough for us.
+/// drivers that are well enough for us. Of the search for data nothing: the first line says what was found.
 fn start_log(global: &Global) {
     let default = match global.verbose {
-        0 => "error,simqat=warn",
+        0 => "error,simqat=warn,simqat::data=error",
         1 => "warn,simqat=info",
         _ => "info,simqat=debug",
     };

@@ -114,7 +114,8 @@ impl<'a> Progress<'a> {
     ) -> Self {
         let bar = console.draws().then(|| {
             let bar = ProgressBar::new(1).with_prefix(title(variant)).with_message("getting ready");
-            bar.set_style(style("{prefix:6} [{bar:20}] {msg}"));
+            // Two lines, so that 80 columns are enough for all of it.
+            bar.set_style(style("{prefix:6} [{wide_bar}] {msg}"));
             bar.enable_steady_tick(TICK);
             bar
         });
@@ -180,16 +181,16 @@ impl Callback for Progress<'_> {
             bar.set_length(report.total_steps as u64);
             bar.set_position(report.step as u64);
             bar.set_message(format!(
-                "epoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %{}  {:.2} ms/step  {} left",
+                "{} left\nepoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %  {:.2} ms/step{}",
+                clock(left),
                 report.epoch + 1,
                 report.total_steps / report.steps_per_epoch,
                 report.step_in_epoch,
                 report.steps_per_epoch,
                 report.mean_loss,
                 100.0 * report.accuracy,
-                self.tested,
                 report.ms_per_step,
-                clock(left)
+                self.tested
             ));
         }
         Ok(())
@@ -198,7 +199,7 @@ impl Callback for Progress<'_> {
     fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
         let loss = self.epoch.take();
         let accuracy = 100.0 * report.evaluation.top1();
-        self.tested = format!(" (test {accuracy:.2} %)");
+        self.tested = format!("  test {accuracy:.2} %");
         let line = format!(
             "{:6}  epoch {}/{}  loss {loss:.4}  test accuracy {accuracy:.2} %  {:.2} ms/step  {:.1} s",
             title(self.variant),

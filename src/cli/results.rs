@@ -34,7 +34,8 @@ impl Results<'_> {
         let variants = [("float", self.summary.baseline), ("SimQAT", self.summary.simqat)];
         let there: Vec<(&str, TrainingSummary)> =
             variants.into_iter().filter_map(|(name, part)| part.map(|p| (name, p))).collect();
-        let published = self.recipe.model.name == "lenet5" && self.recipe.data.name == "mnist";
+        let published = self.recipe.model.name == "lenet5"
+            && ["mnist", "mnist-5k"].contains(&self.recipe.data.name.as_str());
         let mut table = Table::default();
         let mut row = |name: &str, cell: &dyn Fn(&TrainingSummary) -> String, said: &str| {
             let cells = there.iter().map(|(_, part)| cell(part));

@@ -33,6 +33,9 @@ pub fn begin(
     let data = data?;
     let gpu = gpu.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     console.say(format!("data: {}", data.source));
+    if data.is_sample {
+        console.say("`simqat data fetch mnist` gets all of MNIST, or says why it cannot");
+    }
     say_adapter(console, &gpu.caps().adapter);
     Ok((data, gpu))
 }
@@ -42,7 +45,7 @@ fn say_adapter(console: &Console, adapter: &AdapterSummary) {
     console.say(format!("adapter: {}", describe(adapter)));
     if adapter.is_software {
         console.say(
-            "this is a SOFTWARE adapter: shaders run on the CPU, slower than on any GPU (`simqat info` lists what there is)",
+            "this is a SOFTWARE adapter: shaders run on the CPU, more slowly than on any GPU (`simqat info` lists what there is)",
         );
     }
 }

@@ -46,7 +46,7 @@ pub struct ModelRecipe {
 /// The data of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataRecipe {
-    /// "mnist" or "fashion-mnist"
+    /// "mnist", "fashion-mnist" or "mnist-5k"
     pub name: String,
     /// Images in a step.
     pub batch: usize,
