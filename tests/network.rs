@@ -1,0 +1,410 @@
+//! Networks as data: building, printing, fusing, quantizing, and going through files.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{assert_bits, gpu};
+use simqat::autograd::Var;
+use simqat::kernel::geometry::Padding;
+use simqat::kernel::pool::Window;
+use simqat::kernel::quantize::Observer;
+use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::{Conv2d, CustomLayer, Dense, Layer, Network, NetworkBuilder, Slot};
+use simqat::ops;
+use simqat::quant::{Placement, SimQat};
+use simqat::tensor::init::Init;
+use simqat::tensor::random::Philox;
+use simqat::tensor::{DType, Shape, Tensor};
+use simqat::train::checkpoint::{Checkpoint, save_network};
+use simqat::{Error, Result};
+
+fn images(shape: impl Into<Shape>, seed: u64) -> Tensor {
+    let shape = shape.into();
+    let mut random = Philox::new(seed, 5);
+    let values: Vec<f32> = (0..shape.count()).map(|_| random.normal()).collect();
+    Tensor::from_f32(&gpu(), shape, &values).unwrap()
+}
+
+fn told<T>(outcome: Result<T>) -> String {
+    outcome.err().expect("this must fail").to_string()
+}
+
+fn small() -> NetworkBuilder {
+    Network::builder("Small", [1, 8, 8])
+        .conv2d("conv", Conv2d::new(1, 4, 3))
+        .relu("relu")
+        .max_pool2d("pool", 2)
+        .flatten("flatten")
+        .dense("fc", Dense::new(36, 3))
+}
+
+/// A residual block: two branches from one ReLU, added, and a ReLU behind the sum. The branches are listed so
+/// that a layer which needs the input stands between a convolution and its ReLU.
+fn residual() -> NetworkBuilder {
+    let conv = |i, o| Layer::Conv2d(Conv2d::new(i, o, 3).padding(Padding::Same));
+    let relu = || Layer::Activation(ops::Activation::Relu);
+    Network::builder("Residual", [2, 6, 6])
+        .node("stem", conv(2, 4), &[0])
+        .node("shortcut", conv(2, 4), &[0])
+        .node("stem_relu", relu(), &[1])
+        .node("inner", conv(4, 4), &[3])
+        .node("sum", Layer::Add, &[4, 2])
+        .node("sum_relu", relu(), &[5])
+        .node("again", Layer::Add, &[6, 3])
+        .avg_pool2d("mean", 3)
+        .flatten("flatten")
+        .dense("fc", Dense::new(16, 3))
+}
+
+// Building
+
+#[test]
+fn mistakes_are_named_with_their_layer() {
+    let gpu = simqat::gpu::Gpu::noop();
+    let start = || Network::builder("Net", [1, 8, 8]).conv2d("conv", Conv2d::new(1, 4, 3));
+    let cases: Vec<(NetworkBuilder, &[&str])> = vec![
+        (start().conv2d("next", Conv2d::new(3, 4, 3)), &["\"next\"", "4 channels"]),
+        (start().conv2d("wide", Conv2d::new(4, 4, 7)), &["\"wide\"", "[1, 4, 6, 6]"]),
+        (start().conv2d("grouped", Conv2d::new(4, 6, 3).groups(3)), &["\"grouped\"", "3 groups"]),
+        (start().conv2d("still", Conv2d::new(4, 6, 3).stride(0)), &["\"still\""]),
+        (start().dense("fc", Dense::new(144, 10)), &["\"fc\"", "144", "[4, 6, 6]", "Flatten"]),
+        (start().flatten("flat").dense("fc", Dense::new(143, 10)), &["\"fc\"", "143", "[144]"]),
+        (start().flatten("flat").max_pool2d("pool", 2), &["\"pool\"", "[144]"]),
+        (start().max_pool2d("pool", 7), &["\"pool\"", "[6, 6]"]),
+        (start().relu("conv"), &["\"conv\"", "its own"]),
+        (start().relu(""), &["names"]),
+        (start().node("far", Layer::Flatten, &[7]), &["\"far\"", "[7]"]),
+        (start().node("sum", Layer::Add, &[0, 1]), &["\"sum\"", "[1, 8, 8]", "[4, 6, 6]"]),
+        (start().node("sum", Layer::Add, &[1]), &["\"sum\"", "1 inputs"]),
+        (start().node("second", Layer::Input, &[]), &["\"second\"", "one input"]),
+        // The first mistake is told, not what follows from it.
+        (start().dense("first", Dense::new(1, 1)).dense("later", Dense::new(2, 2)), &["\"first\""]),
+    ];
+    for (builder, parts) in cases {
+        let error = told(builder.build(&gpu, 1));
+        for part in parts {
+            assert!(error.contains(part), "{part} is not in: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_another_shape_is_refused() {
+    let network = small().build(&gpu(), 1).unwrap();
+    let error = told(network.predict(&images([2, 1, 8, 9], 1)));
+    assert!(error.contains("[1, 8, 8]") && error.contains("[2, 1, 8, 9]"), "{error}");
+    assert!(network.train_pass(&images([2, 64], 1)).is_err());
+}
+
+#[test]
+fn parameters_have_the_names_of_their_layers_and_the_bits_of_their_seed() {
+    let network = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 7).unwrap();
+    let names: Vec<&str> = network.parameters().iter().map(|p| p.name.as_str()).collect();
+    let layers = ["conv1.weight", "conv2.weight", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
+    assert_eq!(names[..6], layers);
+    assert_eq!(network.trainable_count(), 61_684);
+    let again = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 7).unwrap();
+    let other = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 8).unwrap();
+    assert_eq!(snapshot(&network), snapshot(&again));
+    assert_ne!(snapshot(&network), snapshot(&other));
+}
+
+// Printing
+
+#[test]
+fn lenet5_prints_as_its_documentation_does() {
+    let gpu = simqat::gpu::Gpu::noop();
+    let float = lenet5(10, LeNet5Init::He).build(&gpu, 1).unwrap();
+    insta::assert_snapshot!("lenet5_float", float);
+    insta::assert_snapshot!("lenet5_default", SimQat::default().quant_delay(900).apply(&float).unwrap());
+    insta::assert_snapshot!("lenet5_golden_stick", SimQat::golden_stick().apply(&float).unwrap());
+}
+
+#[test]
+fn branches_are_printed_with_arrows() {
+    let gpu = simqat::gpu::Gpu::noop();
+    let network = residual().build(&gpu, 1).unwrap();
+    insta::assert_snapshot!("residual_default", SimQat::default().apply(&network).unwrap());
+}
+
+// Fusing
+
+/// Values of all parameters and states by name, as bits.
+fn snapshot(network: &Network) -> Vec<(String, Vec<u32>)> {
+    let bits = |t: &Tensor| match t.dtype() {
+        DType::F32 => t.read_f32().unwrap().into_iter().map(f32::to_bits).collect(),
+        DType::U32 => t.read_u32().unwrap(),
+    };
+    network.parameters().iter().map(|p| (p.name.clone(), bits(&p.tensor))).collect()
+}
+
+/// What the plan fuses gives the bits of layer by layer.
+fn assert_fused_like_layers(network: &Network, x: &Tensor) {
+    let fused = network.predict(x).unwrap().read_f32().unwrap();
+    let (last, layers) = network.activations(x).unwrap().pop().unwrap();
+    assert_bits(&format!("{} to {last}", network.name()), &fused, &layers.read_f32().unwrap());
+}
+
+fn presets() -> [SimQat; 3] {
+    let four_bits = |mut options: SimQat| {
+        options.activations.bits = 4;
+        options.weights.bits = 3;
+        options
+    };
+    [SimQat::default(), SimQat::golden_stick(), four_bits(SimQat::default())]
+}
+
+#[test]
+fn fused_layers_give_the_bits_of_single_ones() {
+    // Pooling that leaves a column out, and pooling with gaps between its windows.
+    let gaps = Window { kernel: [2, 2], stride: [3, 3], padding: [0, 0] };
+    let odd = Network::builder("Odd", [1, 9, 9])
+        .conv2d("conv", Conv2d::new(1, 4, 3))
+        .relu("relu")
+        .node("pool", Layer::MaxPool2d(gaps), &[2])
+        .flatten("flatten")
+        .dense("fc", Dense::new(16, 5))
+        .relu("fc_relu");
+    for builder in [small(), odd, residual(), lenet5(10, LeNet5Init::He)] {
+        let network = builder.build(&gpu(), 3).unwrap();
+        let shape = [&[3][..], &network.input_shape()[..]].concat();
+        let x = images(shape, 4);
+        assert_fused_like_layers(&network, &x);
+        for simqat in presets() {
+            let quantized = simqat.apply(&network).unwrap();
+            // Ranges of real values, not those that every quantizer starts with.
+            quantized.train_pass(&x).unwrap();
+            assert_fused_like_layers(&quantized, &x);
+        }
+    }
+}
+
+#[test]
+fn a_training_pass_computes_what_evaluation_computes() {
+    let network = residual().build(&gpu(), 3).unwrap();
+    let x = images([3, 2, 6, 6], 4);
+    let trained = network.train_pass(&x).unwrap().output.tensor().read_f32().unwrap();
+    assert_bits("float", &trained, &network.predict(&x).unwrap().read_f32().unwrap());
+    // The same range again: last-batch observers see the same values.
+    let quantized = SimQat::golden_stick().apply(&network).unwrap();
+    let trained = quantized.train_pass(&x).unwrap().output.tensor().read_f32().unwrap();
+    assert_bits("quantized", &trained, &quantized.predict(&x).unwrap().read_f32().unwrap());
+}
+
+#[test]
+fn the_range_of_a_rectifier_is_that_of_all_its_values() {
+    // The largest value lies in the column that pooling leaves out.
+    let network = Network::builder("Net", [1, 1, 3])
+        .conv2d("conv", Conv2d::new(1, 1, 1).no_bias().init(Init::Constant(1.0)))
+        .relu("relu")
+        .node("pool", Layer::MaxPool2d(Window { kernel: [1, 2], stride: [1, 2], padding: [0; 2] }), &[2])
+        .flatten("flatten")
+        .build(&gpu(), 1)
+        .unwrap();
+    let quantized = SimQat::default().apply(&network).unwrap();
+    quantized.train_pass(&Tensor::from_f32(&gpu(), [1, 1, 1, 3], &[1.0, 2.0, 5.0]).unwrap()).unwrap();
+    let range = quantized.range_state(&quantized.nodes()[2], Slot::Output).unwrap();
+    // The input was rounded to its own grid first, whose end is 5 but for two roundings.
+    let max = range.max.read_f32().unwrap()[0];
+    assert!((max - 5.0).abs() < 1e-5, "{max}");
+}
+
+// SimQAT
+
+#[test]
+fn applying_simqat_leaves_the_network_alone_and_carries_its_values_over() {
+    let network = lenet5(10, LeNet5Init::He).build(&gpu(), 5).unwrap();
+    let (before, printed) = (snapshot(&network), network.to_string());
+    let quantized = SimQat::default().apply(&network).unwrap();
+    let own: Vec<_> = snapshot(&quantized).into_iter().filter(|(n, _)| !n.contains("quantizer")).collect();
+    assert_eq!(own, before, "names and values are those of the float network");
+    quantized.train_pass(&images([2, 1, 32, 32], 1)).unwrap();
+    let weight = &quantized.parameter("fc1.weight").unwrap().tensor;
+    weight.write_f32(&vec![0.5; weight.count()]).unwrap();
+    assert_eq!(snapshot(&network), before);
+    assert_eq!((network.to_string(), network.is_quantized()), (printed, false));
+    let start = SimQat::default().apply(&network).unwrap();
+    for (name, value) in [("min", -6.0f32), ("max", 6.0)] {
+        let range = start.parameter(&format!("conv1.weight_quantizer.{name}")).unwrap();
+        assert_eq!(range.tensor.read_f32().unwrap(), [value; 6]);
+        assert!(!range.trainable);
+    }
+}
+
+/// Which quantizers a node has: input, weight, output.
+fn slots(network: &Network, name: &str) -> String {
+    let node = network.nodes().iter().find(|n| n.name == name).unwrap();
+    let mark = |slot, letter| if node.quantizers.get(slot).is_some() { letter } else { '-' };
+    [mark(Slot::Input, 'i'), mark(Slot::Weight, 'w'), mark(Slot::Output, 'o')].iter().collect()
+}
+
+#[test]
+fn quantizers_sit_where_the_rules_put_them() {
+    let network = residual().build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    let default = SimQat::default().apply(&network).unwrap();
+    let everywhere = SimQat::golden_stick().apply(&network).unwrap();
+    for (layer, by_default, in_golden_stick) in [
+        // The image comes from nobody who quantizes it.
+        ("stem", "iw-", "iwo"),
+        // Its consumer is no activation.
+        ("shortcut", "iwo", "iwo"),
+        // What it takes is quantized, or is not rounded before the ReLU.
+        ("stem_relu", "--o", "--o"),
+        ("inner", "-wo", "-wo"),
+        // Shape layers and sums stay as they are.
+        ("sum", "---", "---"),
+        // Sums are on no grid.
+        ("sum_relu", "i-o", "i-o"),
+        ("again", "---", "---"),
+        ("mean", "---", "---"),
+        ("flatten", "---", "---"),
+        ("fc", "iwo", "iwo"),
+    ] {
+        assert_eq!(slots(&default, layer), by_default, "{layer} by default");
+        assert_eq!(slots(&everywhere, layer), in_golden_stick, "{layer} everywhere");
+    }
+    assert_eq!(SimQat::golden_stick().placement, Placement::Everywhere);
+}
+
+#[test]
+fn pooling_and_flattening_hand_the_grid_on() {
+    let network = lenet5(10, LeNet5Init::He).build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    let quantized = SimQat::default().apply(&network).unwrap();
+    for (layer, expected) in
+        [("conv1", "iw-"), ("relu1", "--o"), ("conv2", "-w-"), ("fc1", "-w-"), ("fc3", "-wo")]
+    {
+        assert_eq!(slots(&quantized, layer), expected, "{layer}");
+    }
+}
+
+#[test]
+fn options_that_cannot_be_used_are_named_with_their_value() {
+    let network = small().build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    let refused = |change: fn(&mut SimQat), parts: &[&str]| {
+        let mut options = SimQat::default();
+        change(&mut options);
+        let error = told(options.apply(&network));
+        assert!(parts.iter().all(|part| error.contains(part)), "{parts:?}: {error}");
+    };
+    refused(|o| o.activations.bits = 1, &["activations.bits = 1", "2 to 8"]);
+    refused(|o| o.activations.bits = 9, &["activations.bits = 9", "2 to 8"]);
+    refused(|o| o.weights.bits = 0, &["weights.bits = 0", "2 to 8"]);
+    refused(|o| o.activations.per_channel = true, &["activations.per_channel = true", "not supported"]);
+    for bits in 2..=8 {
+        let mut options = SimQat::default();
+        (options.activations.bits, options.weights.bits) = (bits, bits);
+        options.apply(&network).unwrap();
+    }
+}
+
+#[test]
+fn the_presets_are_those_of_their_documentation() {
+    let (own, golden) = (SimQat::default(), SimQat::golden_stick());
+    assert!(own.weights.symmetric && own.weights.narrow_range && own.weights.per_channel);
+    assert!(!own.activations.symmetric && own.activations.observer == Observer::MovingAverage);
+    assert!(golden.weights.symmetric && !golden.weights.narrow_range && golden.weights.per_channel);
+    assert!(!golden.activations.narrow_range && golden.activations.observer == Observer::LastBatch);
+    let delayed = golden.quant_delay(900);
+    assert_eq!((delayed.activations.quant_delay, delayed.weights.quant_delay), (900, 900));
+}
+
+#[test]
+fn evaluation_changes_nothing() {
+    let network = SimQat::default().quant_delay(2).apply(&small().build(&gpu(), 1).unwrap()).unwrap();
+    network.train_pass(&images([4, 1, 8, 8], 1)).unwrap();
+    let before = snapshot(&network);
+    // Far outside the range that was observed.
+    let far = images([4, 1, 8, 8], 2).read_f32().unwrap().iter().map(|v| v * 100.0).collect::<Vec<_>>();
+    let far = Tensor::from_f32(&gpu(), [4, 1, 8, 8], &far).unwrap();
+    let first = network.predict(&far).unwrap().read_f32().unwrap();
+    network.activations(&far).unwrap();
+    assert_bits("again", &network.predict(&far).unwrap().read_f32().unwrap(), &first);
+    assert_eq!(snapshot(&network), before);
+    network.train_pass(&far).unwrap();
+    assert_ne!(snapshot(&network), before, "training does follow");
+}
+
+// Files
+
+#[test]
+fn float_values_go_into_the_quantized_network_and_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let [float_file, quantized_file] = ["float", "quantized"].map(|n| folder.path().join(n));
+    let float = small().build(&gpu(), 1).unwrap();
+    save_network(&float, &float_file).unwrap();
+
+    let quantized = SimQat::default().apply(&small().build(&gpu(), 2).unwrap()).unwrap();
+    quantized.train_pass(&images([4, 1, 8, 8], 1)).unwrap();
+    let ranges = |n: &Network| -> Vec<_> {
+        snapshot(n).into_iter().filter(|(name, _)| name.contains("quantizer")).collect()
+    };
+    let observed = ranges(&quantized);
+    let checkpoint = Checkpoint::read(&float_file).unwrap();
+    assert!(!checkpoint.is_quantized() && checkpoint.step().is_none());
+    checkpoint.load_into(&quantized).unwrap();
+    assert_eq!(ranges(&quantized), observed, "ranges stay as they are");
+    let weights = |n: &Network| -> Vec<_> {
+        snapshot(n).into_iter().filter(|(name, _)| !name.contains("quantizer")).collect()
+    };
+    assert_eq!(weights(&quantized), snapshot(&float));
+
+    save_network(&quantized, &quantized_file).unwrap();
+    let checkpoint = Checkpoint::read(&quantized_file).unwrap();
+    assert!(checkpoint.is_quantized());
+    let back = small().build(&gpu(), 3).unwrap();
+    checkpoint.load_into(&back).unwrap();
+    assert_eq!(snapshot(&back), snapshot(&float));
+    // And whole, ranges included.
+    let twin = SimQat::default().apply(&small().build(&gpu(), 4).unwrap()).unwrap();
+    checkpoint.load_into(&twin).unwrap();
+    assert_eq!(snapshot(&twin), snapshot(&quantized));
+}
+
+// A layer from outside
+
+/// y = factor * x, with a parameter for the factor.
+#[derive(Debug)]
+struct Gain;
+
+impl CustomLayer for Gain {
+    fn describe(&self) -> String {
+        "Gain<start=2>".into()
+    }
+    fn parameters(&self) -> Vec<(String, Shape, Init)> {
+        vec![("factor".into(), [1].into(), Init::Constant(2.0))]
+    }
+    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
+        match inputs {
+            [one] => Ok(one.clone()),
+            _ => Err(Error::Shape("a gain takes one input".into())),
+        }
+    }
+    fn forward(&self, inputs: &[Var], parameters: &[Var]) -> Result<Var> {
+        ops::mul(&inputs[0], &parameters[0])
+    }
+}
+
+#[test]
+fn a_layer_of_the_hosts_own_runs_forward_and_backward() {
+    let network = Network::builder("Net", [1, 2, 2])
+        .custom("gain", Arc::new(Gain))
+        .flatten("flatten")
+        .dense("fc", Dense::new(4, 1).no_bias().init(Init::Constant(1.0)))
+        .build(&gpu(), 1)
+        .unwrap();
+    assert!(network.to_string().contains("(gain): Gain<start=2>"), "{network}");
+    let x = Tensor::from_f32(&gpu(), [1, 1, 2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+    assert_eq!(network.predict(&x).unwrap().read_f32().unwrap(), [20.0]);
+    let pass = network.train_pass(&x).unwrap();
+    let gradients = pass.tape.backward(&pass.output).unwrap();
+    let of = |index| gradients.of(pass.leaf(index).unwrap()).unwrap().read_f32().unwrap();
+    assert_eq!((of(0), of(1)), (vec![10.0], vec![2.0, 4.0, 6.0, 8.0]));
+
+    let quantized = SimQat::default().apply(&network).unwrap();
+    assert_eq!((slots(&quantized, "gain"), slots(&quantized, "fc")), ("---".into(), "iwo".into()));
+    quantized.train_pass(&x).unwrap();
+
+    let two = Network::builder("Net", [1, 2, 2]).node("gain", Layer::Custom(Arc::new(Gain)), &[0, 0]);
+    assert!(told(two.build(&gpu(), 1)).contains("\"gain\": a gain takes one input"));
+}
