@@ -18,6 +18,9 @@ pub struct Overrides {
     /// Take N images in a step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
+    /// Train on the data set NAME: mnist, fashion-mnist, or mnist-5k, the shipped sample
+    #[arg(long, value_name = "NAME")]
+    pub data: Option<String>,
     /// Build each step anew, or record the first and replay it; both give the same bits
     #[arg(long)]
     pub mode: Option<Mode>,
@@ -65,6 +68,9 @@ impl Overrides {
         }
         if let Some(batch) = self.batch {
             recipe.data.batch = batch;
+        }
+        if let Some(data) = &self.data {
+            recipe.data.name.clone_from(data);
         }
         if let Some(mode) = self.mode {
             recipe.train.mode = mode.into();

@@ -20,7 +20,7 @@ use common::gpu;
 /// Values between 0.5 and 2 in size, with random signs.
 fn away_from_zero(count: usize, seed: u64) -> Vec<f32> {
     let mut random = Philox::new(seed, 91);
-    let signed = |v: f32, word: u32| if word % 2 == 0 { v } else { -v };
+    let signed = |v: f32, word: u32| if word.is_multiple_of(2) { v } else { -v };
     (0..count).map(|_| signed(0.5 + 1.5 * random.uniform(), random.next_u32())).collect()
 }
 
