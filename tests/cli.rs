@@ -159,7 +159,7 @@ fn forge(content: &[u8], tensor: &str, change: impl Fn(&mut Vec<usize>, &mut Vec
 #[test]
 fn every_command_has_help() {
     let place = Place::new();
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 9] = [
         &[],
         &["info"],
         &["data"],
@@ -169,7 +169,6 @@ fn every_command_has_help() {
         &["eval"],
         &["bench"],
         &["bench", "step"],
-        &["help"],
     ];
     for command in commands {
         let done = place.run(&[command, &["--help"]].concat()).succeeded();
@@ -437,25 +436,39 @@ fn divergence_stops_with_step_and_layer_and_keeps_the_last_good_checkpoint() {
     assert_eq!(std::fs::read_dir(place.path("runs/tiny/checkpoints")).unwrap().count(), 1);
 }
 
-/// A limit on the size of files stands in for the full disk: the write of a checkpoint fails in the middle.
+/// A limit on the size of files stands in for the full disk: the write of a checkpoint fails in the middle. The
+/// limited process is this test once more, on wgpu's device that computes nothing: software drivers keep the
+/// GPU's memory in files, and the limit would hit them first.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_checkpoint() {
-    let place = Place::new().with_checkpoint();
-    let before = std::fs::read(place.path(CHECKPOINT)).unwrap();
-    let program = place.command(&["train", "tiny.toml", "--adapter", ""]);
-    let limited = Command::new("bash")
-        .args(["-c", "trap '' XFSZ; ulimit -f 300; exec \"$0\" train tiny.toml"])
-        .arg(program.get_program())
-        .current_dir(place.0.path())
+    use simqat::nn::models::{LeNet5Init, lenet5};
+    use simqat::train::checkpoint::save_network;
+
+    const LIMITED: &str = "SIMQAT_TEST_LIMITED";
+    let network = lenet5(10, LeNet5Init::He).build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    if let Some(path) = std::env::var_os(LIMITED) {
+        let error = save_network(&network, &path).unwrap_err();
+        assert!(!error.is_bad_input(), "{error}");
+        assert_says(&error.to_string(), &[path.to_str().unwrap(), "File too large"]);
+        return;
+    }
+    let place = Place::new();
+    let path = place.path("old.safetensors");
+    save_network(&network, &path).unwrap();
+    let before = place.files();
+    let output = Command::new("bash")
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 100; exec \"$0\" --exact a_full_disk_leaves_the_old_checkpoint",
+        ])
+        .arg(std::env::current_exe().unwrap())
+        .env(LIMITED, &path)
         .output()
         .unwrap();
-    let done = Done::of(limited);
-    assert_eq!(done.code, Some(1), "{}", done.stderr);
-    let error = done.stderr.lines().last().unwrap();
-    assert_says(error, &["error: ", CHECKPOINT, "File too large"]);
-    assert_eq!(std::fs::read(place.path(CHECKPOINT)).unwrap(), before);
-    assert_eq!(std::fs::read_dir(place.path("runs/tiny/checkpoints")).unwrap().count(), 1, "no remains");
+    let limited = Done::of(output).succeeded();
+    assert_says(&limited.stdout, &["1 passed"]);
+    assert!(place.files() == before, "the old file is whole, and nothing is beside it");
 }
 
 /// Interrupted and resumed as the program says, the end is that of a training without a stop, to the bit.
@@ -468,7 +481,7 @@ fn ctrl_c_writes_a_checkpoint_from_which_the_same_bits_come() {
     let place = Place::new();
     // A report after each step shows when the training is under way.
     place.write("tiny.toml", format!("{RECIPE}\n[train]\nlog_every = 1").as_bytes());
-    let train = ["train", "tiny.toml", "--simqat", "--epochs", "12"];
+    let train = ["train", "tiny.toml", "--simqat", "--epochs", "4"];
     let child = place.command(&train).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     let metrics = place.path("runs/tiny/metrics.jsonl");
@@ -486,7 +499,7 @@ fn ctrl_c_writes_a_checkpoint_from_which_the_same_bits_come() {
 
     resume.push("--json");
     let resumed = place.run(&resume).succeeded().json();
-    let end = "runs/tiny/checkpoints/simqat-96.safetensors";
+    let end = "runs/tiny/checkpoints/simqat-32.safetensors";
     let with_stop = tensors(&place.path(end));
     assert!(with_stop != stopped_at, "it was stopped before the end");
 

@@ -213,7 +213,9 @@ impl Callback for Progress<'_> {
             self.say(&line);
         }
         let guessing = (self.classes as f64).ln();
-        if report.epoch == 1 && loss > 0.9 * guessing {
+        // A mean over an epoch's few steps may be high although the last of them know better.
+        let is_guess = report.evaluation.top1() * (self.classes as f64) < 2.0;
+        if report.epoch == 1 && loss > 0.9 * guessing && is_guess {
             self.say(&format!(
                 "the loss is still flat after the first epoch: {loss:.3}, and guessing among {} classes has {guessing:.3}; {}",
                 self.classes, self.advice
