@@ -25,7 +25,7 @@ fn main() -> simqat::Result<()> {
     });
 
     // simqat takes it as it is: WebGPU's default limits are enough.
-    let gpu = Gpu::from_wgpu(device.clone(), queue.clone());
+    let gpu = Gpu::from_wgpu(device.clone(), queue.clone())?;
     let data = data::load("mnist", &DataOptions::default())?;
     let normalization = Normalization { mean: vec![0.1307], deviation: vec![0.3081] };
     let feed = Feed::new(&gpu, &data.train, 32, [32, 32], &normalization)?;

@@ -57,18 +57,20 @@ impl Error {
         move |source| Error::Io { path, source }
     }
 
-    /// True where what was given (an option, a file) must change before a second try can work.
+    /// True where what was given (an option, a file, a place to write, a learning rate) must change before a second
+    /// try can work.
     ///
-    /// The program ends with exit code 2 for these and 1 for all others. A file that is not there, or
-    /// is a folder or no text, was named by the user, so it counts; a disk that is full does not.
+    /// The program ends with exit code 2 for these, and 1 where the device or the network failed: then the same
+    /// call may work later.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Error::Invalid(_) | Error::BadFile { .. } | Error::Shape(_) | Error::NoAdapter(_) => true,
-            Error::Io { source, .. } => {
-                use std::io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound};
-                matches!(source.kind(), NotFound | IsADirectory | NotADirectory | InvalidData)
-            }
-            Error::Gpu(_) | Error::Diverged(_) | Error::Download(_) => false,
+            Error::Invalid(_)
+            | Error::BadFile { .. }
+            | Error::Shape(_)
+            | Error::NoAdapter(_)
+            | Error::Io { .. }
+            | Error::Diverged(_) => true,
+            Error::Gpu(_) | Error::Download(_) => false,
         }
     }
 }

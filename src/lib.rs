@@ -23,6 +23,8 @@ pub mod tensor;
 pub mod train;
 
 pub use error::{Error, Result};
+/// The version of wgpu that devices are shared through.
+pub use wgpu;
 
 /// Compiles the README's program.
 #[cfg(doctest)]

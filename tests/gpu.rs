@@ -376,7 +376,7 @@ fn a_hosts_device_is_used_and_stays_the_hosts() {
     // WebGPU's default limits and no feature at all: what the least host has.
     let (device, queue) =
         pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
-    let gpu = Gpu::from_wgpu(device.clone(), queue.clone());
+    let gpu = Gpu::from_wgpu(device.clone(), queue.clone()).unwrap();
     assert_eq!(gpu.caps().subgroup_size, None);
     let x = Tensor::full(&gpu, [4], 1.0).unwrap();
     let y = work(&x.reshape([2, 2]).unwrap(), &x.reshape([2, 2]).unwrap()).unwrap();

@@ -9,7 +9,7 @@
 @group(0) @binding(2) var<storage, read> progress: array<u32>;
 @group(0) @binding(3) var<storage, read> normalization: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> batch: array<f32>;
-struct Params { rows: u32, batch: u32 }
+struct Params { rows: u32, batch: u32, count: u32 }
 @group(0) @binding(5) var<uniform> params: Params;
 
 // Constants, since divisions by numbers known in advance are cheap.
@@ -31,7 +31,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let y = i / strips % out_height;
   let plane = i / (strips * out_height);
   let channel = plane % channels;
-  let image = order[progress[0] * params.batch + plane / channels];
+  // Held inside the data, whatever turn is asked for.
+  let image = min(order[min(progress[0] * params.batch + plane / channels, params.count - 1u)], params.count - 1u);
   let base = (image * channels + channel) * (height * width);
   let norm = normalization[channel];
   let out = (plane * out_height + y) * out_width + i % strips * /*{ unroll }*/u;

@@ -15,7 +15,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let row = linear_index(id, groups, 8u);
   if (row >= params.rows) { return; }
   let base = row * params.classes;
-  let label = labels[row];
+  // A label that is no class reads nothing beside the row, and its loss is infinite, so that it is noticed.
+  let label = min(labels[row], params.classes - 1u);
+  let noticed = select(0.0, 3.0e38, labels[row] >= params.classes);
   var best = 0u;
   var largest = logits[base];
   for (var k = 1u; k < params.classes; k++) {
@@ -26,7 +28,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   var total = 0.0;
   for (var k = 0u; k < params.classes; k++) { total += exp(logits[base + k] - largest); }
   // The difference first: beside a large logit, the small logarithm would be rounded away.
-  losses[row] = log(total) + (largest - logits[base + label]);
+  losses[row] = log(total) + (largest - logits[base + label]) + noticed * 10.0;
   hits[row] = select(0u, 1u, best == label);
   let scale = 1.0 / f32(params.rows);
   for (var k = 0u; k < params.classes; k++) {

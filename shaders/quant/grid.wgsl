@@ -10,8 +10,10 @@ const qmin = f32(/*{ 1 if narrow_range else 0 }*/);
 const qmax = f32(/*{ 2 ** bits - 1 }*/);
 
 fn grid_of(low: f32, high: f32) -> Grid {
-  if (low == high) { return Grid(0.0, 0.0, 0.0, vanishes); }
   let scale = (high - low) / (qmax - qmin);
+  // A point, or a range so short that its step is no normal number (a dead layer's moving average gets there):
+  // dividing by it would give NaN.
+  if (scale < 1.1754944e-38) { return Grid(0.0, 0.0, 0.0, vanishes); }
   let place = qmin - low / scale;
   // Half away from zero: place is never negative here, and WGSL's round() goes to even. The fraction is exact;
   // place + 0.5 is not, and lifts the number below one half to 1.

@@ -129,6 +129,13 @@ impl Tape {
             let Some(dy) = by_node[nodes.len()].take() else { continue };
             let wanted: Vec<bool> = node.parents.iter().map(Option::is_some).collect();
             let gradients = backward.backward(&dy, &wanted)?;
+            if gradients.len() != wanted.len() {
+                return Err(Error::Invalid(format!(
+                    "an operation of {} inputs answered with {} gradients; each input needs one, or None",
+                    wanted.len(),
+                    gradients.len()
+                )));
+            }
             for (parent, gradient) in node.parents.iter().zip(gradients) {
                 let (Some(parent), Some(gradient)) = (*parent, gradient) else { continue };
                 by_node[parent] = Some(match by_node[parent].take() {

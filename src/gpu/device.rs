@@ -152,16 +152,43 @@ impl Gpu {
     /// Takes a device that the host made. The host keeps its error handlers and may go on using the device.
     ///
     /// Features that speed kernels up if the device has them: `SUBGROUP`. Limits: 8 storage buffers per
-    /// stage and 256 invocations per workgroup, which are WebGPU's defaults.
-    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Gpu {
+    /// stage, 256 invocations and 16 KiB per workgroup, which are WebGPU's defaults.
+    ///
+    /// # Errors
+    /// Where the device has lower limits than WebGPU's defaults, with the limit's name.
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Gpu> {
+        let (limits, least) = (device.limits(), wgpu::Limits::default());
+        let wanted = [
+            (
+                "max_storage_buffers_per_shader_stage",
+                limits.max_storage_buffers_per_shader_stage,
+                least.max_storage_buffers_per_shader_stage,
+            ),
+            (
+                "max_compute_invocations_per_workgroup",
+                limits.max_compute_invocations_per_workgroup,
+                least.max_compute_invocations_per_workgroup,
+            ),
+            (
+                "max_compute_workgroup_storage_size",
+                limits.max_compute_workgroup_storage_size,
+                least.max_compute_workgroup_storage_size,
+            ),
+        ];
+        if let Some((name, has, least)) = wanted.into_iter().find(|(_, has, least)| has < least) {
+            return Err(Error::NoAdapter(format!(
+                "the device was made with {name} = {has}, and {least} are needed; ask for wgpu::Limits::default() or more"
+            )));
+        }
         let info = device.adapter_info();
-        Gpu::assemble(device, queue, &info, &GpuOptions::default())
+        Ok(Gpu::assemble(device, queue, &info, &GpuOptions::default()))
     }
 
     /// A device that computes nothing: shapes, tapes and bindings can be tested without any driver.
     pub fn noop() -> Gpu {
         let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
-        Gpu::from_wgpu(device, queue)
+        let info = device.adapter_info();
+        Gpu::assemble(device, queue, &info, &GpuOptions::default())
     }
 
     fn assemble(

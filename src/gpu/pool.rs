@@ -6,7 +6,9 @@
 //! as that lives, and is handed out again only within it. This reuse is the whole memory plan of graph mode.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use super::device::{Gpu, lock};
 use crate::{Error, Result};
@@ -68,27 +70,24 @@ impl Pool {
         }
     }
 
-    fn take(&mut self, device: &wgpu::Device, class: u64) -> Slab {
+    /// `None` where the device has no memory left.
+    fn take(&mut self, device: &wgpu::Device, class: u64) -> Option<Slab> {
         let arena = self.current.and_then(|a| self.arenas.get_mut(&a));
         let reused = arena
             .and_then(|a| a.get_mut(&class).and_then(Vec::pop))
             .or_else(|| self.free.get_mut(&class).and_then(Vec::pop));
-        let slab = reused.unwrap_or_else(|| {
-            self.next_id += 1;
-            self.usage.reserved += class;
-            let raw = device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("simqat pool"),
-                size: class,
-                usage: wgpu::BufferUsages::STORAGE
-                    | wgpu::BufferUsages::COPY_SRC
-                    | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            });
-            Slab { raw, bytes: class, id: self.next_id }
-        });
+        let slab = match reused {
+            Some(slab) => slab,
+            None => {
+                let raw = create(device, class)?;
+                self.next_id += 1;
+                self.usage.reserved += class;
+                Slab { raw, bytes: class, id: self.next_id }
+            }
+        };
         self.usage.live += slab.bytes;
         self.usage.peak = self.usage.peak.max(self.usage.live);
-        slab
+        Some(slab)
     }
 
     fn give(&mut self, slab: Slab, home: Option<ArenaId>) {
@@ -101,6 +100,23 @@ impl Pool {
         for (class, slabs) in self.free.drain() {
             self.usage.reserved -= class * slabs.len() as u64;
         }
+    }
+}
+
+/// A buffer, unless the device says at once that it has no memory for it. (A browser says so later, to whoever
+/// listens to the device.)
+fn create(device: &wgpu::Device, bytes: u64) -> Option<wgpu::Buffer> {
+    let scope = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let raw = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("simqat pool"),
+        size: bytes,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    let answer = std::pin::pin!(scope.pop()).poll(&mut Context::from_waker(Waker::noop()));
+    match answer {
+        Poll::Ready(Some(_)) => None,
+        _ => Some(raw),
     }
 }
 
@@ -198,8 +214,23 @@ impl Gpu {
         let class = size_class(bytes).min(most.max(256));
         let mut pool = lock(&self.0.pool);
         let home = pool.current;
-        let slab = pool.take(&self.0.device, class);
+        let mut slab = pool.take(&self.0.device, class);
+        if slab.is_none() {
+            // What waits for reuse in other sizes may make room.
+            drop(pool);
+            self.trim();
+            pool = lock(&self.0.pool);
+            slab = pool.take(&self.0.device, class);
+        }
+        let usage = pool.usage();
         drop(pool);
+        let slab = slab.ok_or_else(|| {
+            Error::Gpu(format!(
+                "out of GPU memory: {:.1} MiB more were asked for beside {:.1} MiB in use; use a smaller batch",
+                mib(bytes),
+                mib(usage.live)
+            ))
+        })?;
         let buffer = Buffer(Arc::new(Shared { gpu: self.clone(), bytes, slab: Some(slab), home }));
         if self.0.poison && home.is_none() {
             self.write(&buffer, &POISON.to_le_bytes().repeat((bytes / 4) as usize))?;

@@ -249,7 +249,10 @@ impl Gpu {
     pub fn copy(&self, from: &Buffer, to: &Buffer, offset: u64) -> Result<()> {
         self.refuse_foreign(from)?;
         self.refuse_foreign(to)?;
-        if offset + from.bytes() > to.bytes() {
+        if offset.checked_add(from.bytes()).is_none_or(|end| end > to.bytes())
+            || !offset.is_multiple_of(4)
+            || from.same(to)
+        {
             return Err(Error::Gpu(format!(
                 "{} bytes do not fit at offset {offset} of a buffer of {} bytes",
                 from.bytes(),

@@ -16,6 +16,7 @@ pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
     bytes: u64,
+    submission: wgpu::SubmissionIndex,
     answer: Arc<Answer>,
 }
 
@@ -46,12 +47,12 @@ impl Readback {
         self.take()
     }
 
-    /// Waits for the bytes.
+    /// Waits for the bytes, and not for what was asked for after them.
     ///
     /// # Errors
     /// Where the device has failed.
     pub fn wait(mut self) -> Result<Vec<u8>> {
-        self.gpu.wait_for(None)?;
+        self.gpu.wait_for(Some(self.submission.clone()))?;
         // Another thread that waited too may have been given this answer, and be about to deliver it.
         let state = lock(&self.answer.state);
         let delivered = self.answer.arrived.wait_timeout_while(state, HANDOVER, |s| s.outcome.is_none());
@@ -143,7 +144,7 @@ impl Gpu {
         self.flush()?;
         let mut encoder = self.0.device.create_command_encoder(&Default::default());
         encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, buffer.bytes());
-        self.0.queue.submit([encoder.finish()]);
+        let submission = self.0.queue.submit([encoder.finish()]);
         let answer = Arc::new(Answer::default());
         let shared = answer.clone();
         staging.map_async(wgpu::MapMode::Read, .., move |outcome| {
@@ -154,7 +155,7 @@ impl Gpu {
                 waker.wake();
             }
         });
-        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), answer })
+        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), submission, answer })
     }
 
     /// Reads `buffer`, waiting for everything asked for before.

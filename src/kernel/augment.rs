@@ -7,8 +7,8 @@ use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
-params!(GatherParams { rows: u32, batch: u32 });
-params!(LabelParams { rows: u32, batch: u32 });
+params!(GatherParams { rows: u32, batch: u32, count: u32 });
+params!(LabelParams { rows: u32, batch: u32, count: u32 });
 
 fn image_shader([channels, height, width]: [usize; 3], size: [usize; 2]) -> (ShaderSpec, usize) {
     let unroll = if size[1].is_multiple_of(4) { 4 } else { 1 };
@@ -31,7 +31,7 @@ fn label_shader() -> ShaderSpec {
 pub struct Source<'a> {
     /// Pixels of [N, C, H, W] as bytes, four to a word: u32 [ceil(N * C * H * W / 4)].
     pub pixels: &'a Tensor,
-    /// Labels, u32 [N].
+    /// Labels, u32 `[N]`.
     pub labels: &'a Tensor,
     /// Which images come in which order, u32.
     pub order: &'a Tensor,
@@ -44,10 +44,11 @@ pub struct Source<'a> {
 }
 
 /// `rows` images and labels, from place `progress[0] * batch` of the order on. Images are resized to `size`
-/// [H, W] bilinearly (half-pixel centres) where they differ, and normalized: [rows, C, H, W] and u32 [rows].
+/// [H, W] bilinearly (half-pixel centres) where they differ, and normalized: [rows, C, H, W] and u32 `[rows]`.
 ///
 /// # Errors
-/// Where the normalization does not fit the channels, or the device has failed.
+/// Where the normalization does not fit the channels, `rows` is more than `batch`, there are not as many labels as
+/// places in the order, or the device has failed.
 pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) -> Result<(Tensor, Tensor)> {
     let channels = source.image[0];
     if source.normalization.shape()[..] != [channels, 2] {
@@ -56,6 +57,14 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
             source.normalization.shape()
         )));
     }
+    let count = source.order.count();
+    if rows == 0 || rows > batch || count == 0 || source.labels.count() != count {
+        return Err(Error::Shape(format!(
+            "{rows} images of batches of {batch} cannot be taken from an order of {count} and {} labels",
+            source.labels.count()
+        )));
+    }
+    let count = extent(count, "the number of images")?;
     let gpu = source.pixels.gpu();
     let images = Tensor::empty(gpu, [rows, channels, size[0], size[1]], DType::F32)?;
     let labels = Tensor::empty(gpu, [rows], DType::U32)?;
@@ -66,14 +75,14 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
         .bind(source.progress.buffer())
         .bind(source.normalization.buffer())
         .bind(images.buffer())
-        .params(&GatherParams { rows: extent(rows, "the batch")?, batch: extent(batch, "the batch")? })
+        .params(&GatherParams { rows: extent(rows, "the batch")?, batch: extent(batch, "the batch")?, count })
         .threads((images.count() / unroll) as u64, 64)?;
     gpu.launch(label_shader())
         .bind(source.labels.buffer())
         .bind(source.order.buffer())
         .bind(source.progress.buffer())
         .bind(labels.buffer())
-        .params(&LabelParams { rows: rows as u32, batch: batch as u32 })
+        .params(&LabelParams { rows: rows as u32, batch: batch as u32, count })
         .groups([(rows as u32).div_ceil(64), 1, 1])?;
     Ok((images, labels))
 }

@@ -14,9 +14,9 @@ pub const HISTORY: usize = 1024;
 
 /// What [`softmax_cross_entropy`] gives for logits [N, K].
 pub struct CrossEntropy {
-    /// Loss of each row, [N].
+    /// Loss of each row, `[N]`.
     pub losses: Tensor,
-    /// 1 where the row's largest logit is its label's, u32 [N].
+    /// 1 where the row's largest logit is its label's, u32 `[N]`.
     pub hits: Tensor,
     /// Gradient of the mean loss with respect to the logits, [N, K].
     pub gradient: Tensor,
@@ -30,7 +30,7 @@ fn tally_shader() -> ShaderSpec {
     ShaderSpec::new("loss/tally.wgsl").with("capacity", HISTORY as u32)
 }
 
-/// Softmax cross entropy of logits [N, K] with labels u32 [N]. A label that is no class must be found before:
+/// Softmax cross entropy of logits [N, K] with labels u32 `[N]`. A label that is no class must be found before:
 /// it would read beside the row.
 ///
 /// # Errors

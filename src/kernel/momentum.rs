@@ -15,7 +15,7 @@ fn shader(unroll: u32) -> ShaderSpec {
 
 /// What the update reads besides the parameter and its gradient.
 pub struct Settings<'a> {
-    /// Learning rate, f32 [1]: on the device, so that it may change between replays of a recording.
+    /// Learning rate, f32 `[1]`: on the device, so that it may change between replays of a recording.
     pub rate: &'a Tensor,
     /// u32 [>= 3]; where the third is not 0, nothing changes (see [`super::loss::tally`]).
     pub progress: &'a Tensor,

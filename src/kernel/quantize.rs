@@ -39,11 +39,11 @@ pub struct GridRule {
 /// The state of a quantizer, on the device: one entry for each channel, or one in all.
 #[derive(Clone, Debug)]
 pub struct RangeState {
-    /// Lower end of the range, f32 [C].
+    /// Lower end of the range, f32 `[C]`.
     pub min: Tensor,
-    /// Upper end, f32 [C].
+    /// Upper end, f32 `[C]`.
     pub max: Tensor,
-    /// Training steps seen, u32 [C].
+    /// Training steps seen, u32 `[C]`.
     pub steps: Tensor,
 }
 

@@ -144,7 +144,7 @@ impl Network {
         self.nodes.iter().any(|n| !n.quantizers.is_empty())
     }
 
-    /// Nodes that take the output of `id`; the network's own output counts as one.
+    /// Nodes that take the output of `id`.
     pub fn consumers(&self, id: NodeId) -> Vec<NodeId> {
         (0..self.nodes.len()).filter(|&n| self.nodes[n].inputs.contains(&id)).collect()
     }

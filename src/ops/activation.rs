@@ -23,12 +23,6 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// True where no result is negative, and larger inputs never give smaller results: then pooling maxima
-    /// before or after it, and before or after fake quantization, gives the same values.
-    pub fn is_rectifier(self) -> bool {
-        matches!(self, Activation::Relu | Activation::Relu6)
-    }
-
     fn forward(self) -> (Unary, f32) {
         match self {
             Activation::Relu => (Unary::Relu, 0.0),

@@ -8,7 +8,7 @@ use crate::kernel::gemm::Epilogue;
 use crate::kernel::reduce::{Reduction, reduce};
 use crate::tensor::Tensor;
 
-/// Convolution (as everywhere in the field: cross-correlation), plus bias [O], cut at zero where `relu`.
+/// Convolution (as everywhere in the field: cross-correlation), plus bias `[O]`, cut at zero where `relu`.
 ///
 /// # Errors
 /// Where the shapes do not fit the geometry, or the device has failed.
@@ -47,7 +47,7 @@ impl Backward for Conv2d {
     }
 }
 
-/// [N, C, H, W] -> [C]
+/// [N, C, H, W] -> `[C]`
 fn sum_to_channels(x: &Tensor) -> Result<Tensor> {
     reduce(Reduction::Sum, &reduce(Reduction::Sum, x, 2..4)?, 0..1)
 }

@@ -31,7 +31,7 @@ impl Backward for Matmul {
     }
 }
 
-/// x w^T + bias, cut at zero where `relu`: x [N, I], w [O, I], bias [O] -> [N, O].
+/// x w^T + bias, cut at zero where `relu`: x [N, I], w [O, I], bias `[O]` -> [N, O].
 ///
 /// # Errors
 /// Where the shapes do not fit, or the device has failed.

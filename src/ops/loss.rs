@@ -9,13 +9,13 @@ use crate::tensor::Tensor;
 
 /// A loss and what is known of each row beside it.
 pub struct Loss {
-    /// Mean over the rows, shape [1].
+    /// Mean over the rows, shape `[1]`.
     pub mean: Var,
     /// Loss and hit of each row.
     pub rows: CrossEntropy,
 }
 
-/// Softmax cross entropy of logits [N, K] with sparse labels u32 [N], averaged over the rows
+/// Softmax cross entropy of logits [N, K] with sparse labels u32 `[N]`, averaged over the rows
 /// (MindSpore: `SoftmaxCrossEntropyWithLogits(sparse=True, reduction="mean")`; PyTorch: `CrossEntropyLoss`).
 ///
 /// # Errors

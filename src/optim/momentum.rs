@@ -1,8 +1,6 @@
 //! Stochastic gradient descent with momentum.
 
-use crate::autograd::Gradients;
 use crate::kernel::momentum::{Settings, update};
-use crate::nn::{Network, Pass};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -43,8 +41,6 @@ pub struct Momentum {
     progress: Tensor,
     parameters: Vec<Tensor>,
     velocities: Vec<Tensor>,
-    /// Their names in a network; empty for a loop with tensors alone.
-    names: Vec<(usize, String)>,
 }
 
 impl Momentum {
@@ -65,19 +61,7 @@ impl Momentum {
             progress: Tensor::zeros(gpu, [4], DType::U32)?,
             parameters: parameters.to_vec(),
             velocities: parameters.iter().map(zeros).collect::<Result<_>>()?,
-            names: Vec::new(),
         })
-    }
-
-    /// For the trainable parameters of a network.
-    ///
-    /// # Errors
-    /// As [`Momentum::new`].
-    pub fn for_network(network: &Network, options: MomentumOptions) -> Result<Self> {
-        let trainable = network.parameters().iter().enumerate().filter(|(_, p)| p.trainable);
-        let (names, tensors): (Vec<_>, Vec<_>) =
-            trainable.map(|(i, p)| ((i, p.name.clone()), p.tensor.clone())).unzip();
-        Ok(Momentum { names, ..Momentum::new(&tensors, options)? })
     }
 
     /// Lets the third number of `progress` (u32 [>= 3]) hold all updates back where it is not 0; see
@@ -108,19 +92,6 @@ impl Momentum {
         update(parameter, velocity, gradient, &settings)
     }
 
-    /// Moves all parameters of the network that the optimizer was made for.
-    ///
-    /// # Errors
-    /// Where the device has failed.
-    pub fn step(&self, pass: &Pass, gradients: &Gradients) -> Result<()> {
-        for (index, (in_network, _)) in self.names.iter().enumerate() {
-            if let Some(gradient) = pass.leaf(*in_network).and_then(|leaf| gradients.of(leaf)) {
-                self.update(index, gradient)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Changes the size of the steps from here on; recordings follow.
     ///
     /// # Errors
@@ -138,8 +109,8 @@ impl Momentum {
         self.options.learning_rate
     }
 
-    /// What a checkpoint holds of it: the velocity of each parameter by the parameter's name.
-    pub fn state(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.names.iter().map(|(_, name)| name.as_str()).zip(&self.velocities)
+    /// The velocity of each parameter, in the order in which they were given: all of its state.
+    pub fn velocities(&self) -> &[Tensor] {
+        &self.velocities
     }
 }

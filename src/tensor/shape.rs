@@ -10,9 +10,10 @@ use crate::{Error, Result};
 pub struct Shape(Vec<usize>);
 
 impl Shape {
-    /// How many values there are; 1 for the shape [].
+    /// How many values there are; 1 for the shape []. A product beyond what a machine counts stays at the largest
+    /// number, which no device can allocate.
     pub fn count(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |count, &extent| count.saturating_mul(extent))
     }
 
     /// The shape of an elementwise result of two operands, by NumPy's rule: aligned at the last axis, an

@@ -226,6 +226,28 @@ impl ModelCheckpoint {
         })
     }
 
+    /// Counts the files that an earlier part of the same training left, up to `step`, as written: they take
+    /// part in keeping the newest few.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read.
+    pub fn going_on_from(mut self, step: usize) -> Result<Self> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(Error::io(&self.folder))? {
+            let path = entry.map_err(Error::io(&self.folder))?.path();
+            let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+            let number =
+                name.strip_prefix(&format!("{}-", self.prefix)).and_then(|n| n.strip_suffix(".safetensors"));
+            if let Some(number) = number.and_then(|n| n.parse::<usize>().ok()).filter(|&n| n <= step && n > 0)
+            {
+                found.push((number, path));
+            }
+        }
+        found.sort();
+        self.written = found.into_iter().map(|(_, path)| path).collect();
+        Ok(self)
+    }
+
     /// The newest file that was written.
     pub fn newest(&self) -> Option<&Path> {
         self.written.last().map(PathBuf::as_path)

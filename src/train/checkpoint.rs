@@ -40,12 +40,14 @@ struct Stored {
 pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(String, String)]) -> Result<()> {
     trainer.check_finite()?;
     let mut tensors = network_tensors(trainer.network());
-    for (name, velocity) in trainer.optimizer().state() {
+    for (name, velocity) in trainer.velocities() {
         tensors.push((format!("{VELOCITY}{name}"), velocity.clone()));
     }
     let mut all = metadata.to_vec();
     all.push(("step".into(), trainer.steps_done().to_string()));
     all.push(("seed".into(), trainer.options().seed.to_string()));
+    let (batch, images) = trainer.batch_of();
+    all.push(("batch".into(), format!("{batch} of {images} images")));
     write(path.as_ref(), trainer.network().name(), &tensors, all)
 }
 
@@ -208,7 +210,8 @@ impl Checkpoint {
         found.into_iter().try_for_each(|(p, stored)| p.tensor.gpu().write(p.tensor.buffer(), &stored.bytes))
     }
 
-    /// Goes on with the training that was saved: parameters, quantizers, optimizer and step.
+    /// Goes on with the training that was saved: parameters, quantizers, optimizer and step. The learning rate is
+    /// the trainer's own: lowering it is a reason to go on from a checkpoint.
     ///
     /// # Errors
     /// As [`Checkpoint::load_into`], and where any of the state is missing.
@@ -225,6 +228,14 @@ impl Checkpoint {
                     self.metadata("seed").unwrap_or("?"),
                     trainer.options().seed
                 ),
+            ));
+        }
+        let (batch, images) = trainer.batch_of();
+        let batch = format!("{batch} of {images} images");
+        if let Some(saved) = self.metadata("batch").filter(|saved| *saved != batch) {
+            return Err(Error::bad_file(
+                &self.path,
+                format!("it was trained with steps of {saved}, and this training has steps of {batch}"),
             ));
         }
         let state = trainer.network().parameters().iter().find(|p| !self.tensors.contains_key(&p.name));
@@ -246,7 +257,7 @@ impl Checkpoint {
             ));
         }
         let mut velocities = Vec::new();
-        for (name, velocity) in trainer.optimizer().state() {
+        for (name, velocity) in trainer.velocities() {
             let name = format!("{VELOCITY}{name}");
             let stored = self.find(&name, velocity)?;
             velocities

@@ -144,7 +144,7 @@ impl Feed {
         self.order.write_u32(&random.permutation(self.count))
     }
 
-    /// The batch whose number stands first in `progress`: images [rows, C, H, W] and labels [rows]. `rows` is
+    /// The batch whose number stands first in `progress`: images [rows, C, H, W] and labels `[rows]`. `rows` is
     /// the batch size, or less for the last one of an evaluation.
     ///
     /// # Errors

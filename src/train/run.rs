@@ -153,6 +153,14 @@ impl Job<'_> {
             options.epochs = self.recipe.data.sample_epochs;
         }
         let mut trainer = Trainer::new(network, feed, options)?;
+        let delay = self.recipe.simqat.activations.quant_delay.max(self.recipe.simqat.weights.quant_delay);
+        if self.variant == Variant::SimQat && delay as usize >= trainer.total_steps() {
+            log::warn!(
+                "simqat quant_delay = {delay} has no effect but to train in float: the training has {} steps; make it \
+                 smaller",
+                trainer.total_steps()
+            );
+        }
         if let Some(checkpoint) = self.resume {
             checkpoint.resume(&mut trainer)?;
         }
@@ -181,7 +189,8 @@ impl Job<'_> {
             settings.every_steps,
             settings.keep,
             metadata,
-        )?;
+        )?
+        .going_on_from(trainer.steps_done())?;
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
         let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);

@@ -77,6 +77,8 @@ pub enum Outcome {
 pub struct Trainer {
     network: Network,
     optimizer: Momentum,
+    /// Which of the network's parameters the optimizer moves, in its order.
+    trainable: Vec<usize>,
     feed: Feed,
     options: TrainerOptions,
     /// u32 [batch of the epoch, step, halted, -]
@@ -113,11 +115,15 @@ impl Trainer {
         feed.check_fits(&network)?;
         let gpu = network.gpu().clone();
         let progress = Feed::progress(&gpu)?;
-        let optimizer = Momentum::for_network(&network, options.optimizer)?.guarded_by(&progress);
+        let trainable: Vec<usize> =
+            (0..network.parameters().len()).filter(|&i| network.parameters()[i].trainable).collect();
+        let moved: Vec<Tensor> = trainable.iter().map(|&i| network.parameters()[i].tensor.clone()).collect();
+        let optimizer = Momentum::new(&moved, options.optimizer)?.guarded_by(&progress);
         Ok(Trainer {
             history: Tensor::zeros(&gpu, [HISTORY, 2], DType::F32)?,
             network,
             optimizer,
+            trainable,
             feed,
             options,
             progress,
@@ -141,6 +147,17 @@ impl Trainer {
     /// The optimizer, for its state.
     pub fn optimizer(&self) -> &Momentum {
         &self.optimizer
+    }
+
+    /// The optimizer's state as a checkpoint holds it: the velocity of each parameter by the parameter's name.
+    pub fn velocities(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        let names = self.trainable.iter().map(|&i| self.network.parameters()[i].name.as_str());
+        names.zip(self.optimizer.velocities())
+    }
+
+    /// Images in a step, and in the whole training split: what a step means depends on both.
+    pub fn batch_of(&self) -> (usize, usize) {
+        (self.feed.batch(), self.feed.len())
     }
 
     /// The optimizer, to change its learning rate.
@@ -202,7 +219,8 @@ impl Trainer {
         if self.shuffled != Some(epoch) {
             self.feed.shuffle(self.options.seed, epoch)?;
             let batch = self.steps_done % self.steps_per_epoch();
-            self.progress.write_u32(&[batch as u32, self.steps_done as u32, 0, 0])?;
+            // Only the batch: a flag that was raised stays up until somebody hears of it.
+            self.gpu().write(self.progress.buffer(), &(batch as u32).to_le_bytes())?;
             self.shuffled = Some(epoch);
         }
         match self.options.mode {
@@ -228,11 +246,17 @@ impl Trainer {
         let loss = softmax_cross_entropy(&pass.output, &labels)?;
         tally(&loss.rows, &self.history, &self.progress)?;
         let gradients = pass.tape.backward(&loss.mean)?;
-        self.optimizer.step(&pass, &gradients)
+        for (place, &index) in self.trainable.iter().enumerate() {
+            if let Some(gradient) = pass.leaf(index).and_then(|leaf| gradients.of(leaf)) {
+                self.optimizer.update(place, gradient)?;
+            }
+        }
+        Ok(())
     }
 
     /// Steps until `slice` has passed or the training is over, for a host that has other things to do. True
-    /// while there are steps left.
+    /// while there are steps left. Callbacks hear of steps and reports; evaluating, and what is done at the end of
+    /// an epoch or of the training, is the host's to ask for.
     ///
     /// # Errors
     /// Where the device has failed, or the loss is not finite.

@@ -30,11 +30,12 @@ impl Grid {
             max = max.max(min.abs());
             min = -max;
         }
-        if min == max {
-            return Grid { lo: 0.0, hi: 0.0, scale: 0.0, action: Action::Vanishes };
-        }
         let (qmin, qmax) = codes(rule);
         let scale = (max - min) / (qmax - qmin);
+        // Also a range whose step is no normal number: dividing by it could give NaN.
+        if scale < f32::MIN_POSITIVE {
+            return Grid { lo: 0.0, hi: 0.0, scale: 0.0, action: Action::Vanishes };
+        }
         // f32::round goes half away from zero.
         let zero_point = (qmin - min / scale).clamp(qmin, qmax).round();
         let (lo, hi) = ((qmin - zero_point) * scale, (qmax - zero_point) * scale);

@@ -163,7 +163,8 @@ fn weight_grad_subgroup(g: &ConvShape, lanes: u32, workers: u32) -> Plan {
             }
         }
     }
-    let (_, f, tile_c) = best.expect("a tile of one output always fits");
+    // A wide kernel may leave no tile that fits the registers.
+    let Some((_, f, tile_c)) = best else { return weight_grad_tile(g) };
     let blocks = v.out_per_group.div_ceil(lanes);
     let across = v.reduced.div_ceil(tile_c) * blocks * g.groups;
     let shares = (4 * workers).div_ceil(across).min(g.n);
@@ -245,6 +246,7 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
             ..base
         },
         ConvShape { c: 5, h: 7, w: 7, oc: 5, kh: 3, kw: 3, out: [7, 7], pad: [1, 1], groups: 5, ..base },
+        ConvShape { h: 32, w: 32, kh: 3, kw: 3, out: [8, 8], dilation: [12, 12], ..base },
         ConvShape { c: 64, h: 8, w: 8, oc: 32, kh: 1, kw: 1, out: [8, 8], ..base },
         ConvShape {
             c: 3,
