@@ -1,4 +1,4 @@
-// Observing, laying grids and rounding in one go, for weights [C, length]: a workgroup owns a channel, and a
+// Observing, laying grids and rounding in one go, for weights [C, length] and short tensors [1, length]: a workgroup owns a channel, and a
 // channel is read twice out of a near cache. Otherwise as observe, update_range and fake_quant one by one.
 //% include "quant/range.wgsl"
 //% include "quant/round.wgsl"

@@ -8,7 +8,6 @@ use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
 params!(GatherParams { rows: u32, batch: u32, count: u32 });
-params!(LabelParams { rows: u32, batch: u32, count: u32 });
 
 fn image_shader([channels, height, width]: [usize; 3], size: [usize; 2]) -> (ShaderSpec, usize) {
     let unroll = if size[1].is_multiple_of(4) { 4 } else { 1 };
@@ -21,10 +20,6 @@ fn image_shader([channels, height, width]: [usize; 3], size: [usize; 2]) -> (Sha
         .with("resize", size != [height, width])
         .with("unroll", unroll as u32);
     (spec, unroll)
-}
-
-fn label_shader() -> ShaderSpec {
-    ShaderSpec::new("augment/gather_labels.wgsl")
 }
 
 /// A data set on the device, and where in it the next batch starts.
@@ -74,16 +69,11 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
         .bind(source.order.buffer())
         .bind(source.progress.buffer())
         .bind(source.normalization.buffer())
+        .bind(source.labels.buffer())
         .bind(images.buffer())
+        .bind(labels.buffer())
         .params(&GatherParams { rows: extent(rows, "the batch")?, batch: extent(batch, "the batch")?, count })
         .threads((images.count() / unroll) as u64, 64)?;
-    gpu.launch(label_shader())
-        .bind(source.labels.buffer())
-        .bind(source.order.buffer())
-        .bind(source.progress.buffer())
-        .bind(labels.buffer())
-        .params(&LabelParams { rows: rows as u32, batch: batch as u32, count })
-        .groups([(rows as u32).div_ceil(64), 1, 1])?;
     Ok((images, labels))
 }
 
@@ -91,6 +81,5 @@ pub(super) fn variants() -> Vec<Entry> {
     vec![
         entry(image_shader([1, 28, 28], [32, 32]).0, GatherParams::LAYOUT),
         entry(image_shader([3, 5, 7], [5, 7]).0, GatherParams::LAYOUT),
-        entry(label_shader(), LabelParams::LAYOUT),
     ]
 }

@@ -72,6 +72,11 @@ struct Lanes {
 impl Lanes {
     const SHARED: Lanes = Lanes { count: 64, subgroup: false };
 
+    /// Values that one workgroup observes and rounds by itself: a dispatch costs a CPU adapter some 30 to 100 us.
+    fn alone(self) -> usize {
+        if self.subgroup { 16_384 } else { 2048 }
+    }
+
     fn of(gpu: &Gpu) -> Self {
         match gpu.caps().subgroup_size {
             Some(count) if gpu.caps().prefers_broadcast() => Lanes { count, subgroup: true },
@@ -119,13 +124,15 @@ fn apply_shader(file: &'static str, vectors: bool, per_channel: bool, unroll: u3
 const ALONG_CHANNEL: u32 = 32;
 
 /// Observes (with `observe`), lays the grids and rounds: what [`lay_grid`] and [`fake_quant`] do one after the
-/// other, for several channels in one kernel. Returns the rounded values and the grids.
+/// other, for several channels and for short tensors in one kernel. Returns the rounded values and the grids.
 ///
 /// # Errors
 /// As [`lay_grid`].
 pub fn quantize(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) -> Result<(Tensor, Tensor)> {
     let channels = channels_of(x, state)?;
-    if channels == 1 {
+    let lanes = Lanes::of(x.gpu());
+    // One workgroup can do a short tensor sooner than three dispatches can be started.
+    if channels == 1 && x.count() > lanes.alone() {
         let grids = lay_grid(x, state, rule, observe)?;
         return Ok((fake_quant(x, &grids)?, grids));
     }
@@ -135,7 +142,7 @@ pub fn quantize(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) 
     let length = x.count() / channels;
     let vectors = length.is_multiple_of(4);
     let elements = if vectors { length / 4 } else { length };
-    gpu.launch(channels_shader(rule, observe, Lanes::of(gpu), vectors))
+    gpu.launch(channels_shader(rule, observe, lanes, vectors))
         .bind(x.buffer())
         .bind(state.min.buffer())
         .bind(state.max.buffer())

@@ -21,7 +21,6 @@ macro_rules! sources {
 
 sources![
     "augment/gather.wgsl",
-    "augment/gather_labels.wgsl",
     "common/index.wgsl",
     "common/sum_parts.wgsl",
     "conv/forward.wgsl",
