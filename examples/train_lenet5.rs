@@ -1,6 +1,7 @@
-//! LeNet5 on MNIST with the library: data, network, trainer, evaluation, in float and with SimQAT.
+//! LeNet5 on digits with the library: data, network, trainer, evaluation, in float and with SimQAT.
 //!
-//! `cargo run --release --example train_lenet5 -- [epochs]`; with the shipped sample where there is no MNIST.
+//! `cargo run --release --example train_lenet5 -- [epochs] [data set]`; without words, on the sample of MNIST that
+//! comes with the repository.
 
 use simqat::data::{self, DataOptions};
 use simqat::gpu::Gpu;
@@ -12,9 +13,11 @@ use simqat::train::{
 };
 
 fn main() -> simqat::Result<()> {
-    let epochs = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2);
+    let mut words = std::env::args().skip(1);
+    let epochs = words.next().and_then(|n| n.parse().ok()).unwrap_or(2);
+    let name = words.next().unwrap_or_else(|| "mnist-5k".into());
     let gpu = Gpu::open()?;
-    let data = data::load("mnist", &DataOptions::default())?;
+    let data = data::load(&name, &DataOptions::default())?;
     println!("{}\n{gpu:?}", data.source);
 
     // He's initial values learn from the first step, which suits a short training.
