@@ -15,6 +15,7 @@ pub fn catalogue() -> Vec<Entry> {
     let families = [
         super::augment::variants(),
         super::conv::variants(),
+        super::counter::variants(),
         super::elementwise::variants(),
         super::gemm::variants(),
         super::loss::variants(),

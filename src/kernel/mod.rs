@@ -5,6 +5,7 @@
 pub mod augment;
 pub mod catalogue;
 pub mod conv;
+pub mod counter;
 pub mod elementwise;
 pub mod gemm;
 pub mod geometry;

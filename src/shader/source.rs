@@ -21,6 +21,8 @@ macro_rules! sources {
 
 sources![
     "augment/gather.wgsl",
+    "common/counter.wgsl",
+    "common/freeze.wgsl",
     "common/index.wgsl",
     "common/sum_parts.wgsl",
     "conv/forward.wgsl",

@@ -8,6 +8,7 @@ mod common;
 
 mod augment;
 mod conv;
+mod counter;
 mod elementwise;
 mod gemm;
 mod loss;

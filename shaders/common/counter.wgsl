@@ -1,0 +1,12 @@
+// Counters of training steps, one for each channel of a layer's state. The highest bit marks a state that somebody
+// has frozen; the rest counts.
+const frozen_mark = 0x80000000u;
+
+fn count_of(counter: u32) -> u32 { return counter & ~frozen_mark; }
+
+// One more step; the mark stays.
+fn counted(counter: u32) -> u32 { return counter + 1u; }
+
+// True where the state stands still: it was marked, or it has seen the steps after which it shall. A marked counter is
+// larger than any such number.
+fn stands_still(counter: u32, freeze: u32) -> bool { return counter >= freeze; }
