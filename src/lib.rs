@@ -18,6 +18,7 @@ pub mod nn;
 pub mod ops;
 pub mod optim;
 pub mod quant;
+mod settings;
 pub mod shader;
 pub mod tensor;
 pub mod train;

@@ -12,7 +12,7 @@ use simqat::kernel::quantize::Observer;
 use simqat::nn::models::{LeNet5Init, lenet5};
 use simqat::nn::{Conv2d, CustomLayer, Dense, Layer, Network, NetworkBuilder, Slot};
 use simqat::ops;
-use simqat::quant::{Placement, SimQat};
+use simqat::quant::SimQat;
 use simqat::tensor::init::Init;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{DType, Shape, Tensor};
@@ -147,12 +147,7 @@ fn assert_fused_like_layers(network: &Network, x: &Tensor) {
 }
 
 fn presets() -> [SimQat; 3] {
-    let four_bits = |mut options: SimQat| {
-        options.activations.bits = 4;
-        options.weights.bits = 3;
-        options
-    };
-    [SimQat::default(), SimQat::golden_stick(), four_bits(SimQat::default())]
+    [SimQat::default(), SimQat::golden_stick(), SimQat::default().bits(4, 3)]
 }
 
 #[test]
@@ -210,104 +205,7 @@ fn the_range_of_a_rectifier_is_that_of_all_its_values() {
     assert!((max - 5.0).abs() < 1e-5, "{max}");
 }
 
-// SimQAT
-
-#[test]
-fn applying_simqat_leaves_the_network_alone_and_carries_its_values_over() {
-    let network = lenet5(10, LeNet5Init::He).build(&gpu(), 5).unwrap();
-    let (before, printed) = (snapshot(&network), network.to_string());
-    let quantized = SimQat::default().apply(&network).unwrap();
-    let own: Vec<_> = snapshot(&quantized).into_iter().filter(|(n, _)| !n.contains("quantizer")).collect();
-    assert_eq!(own, before, "names and values are those of the float network");
-    quantized.train_pass(&images([2, 1, 32, 32], 1)).unwrap();
-    let weight = &quantized.parameter("fc1.weight").unwrap().tensor;
-    weight.write_f32(&vec![0.5; weight.count()]).unwrap();
-    assert_eq!(snapshot(&network), before);
-    assert_eq!((network.to_string(), network.is_quantized()), (printed, false));
-    let start = SimQat::default().apply(&network).unwrap();
-    for (name, value) in [("min", -6.0f32), ("max", 6.0)] {
-        let range = start.parameter(&format!("conv1.weight_quantizer.{name}")).unwrap();
-        assert_eq!(range.tensor.read_f32().unwrap(), [value; 6]);
-        assert!(!range.trainable);
-    }
-}
-
-/// Which quantizers a node has: input, weight, output.
-fn slots(network: &Network, name: &str) -> String {
-    let node = network.nodes().iter().find(|n| n.name == name).unwrap();
-    let mark = |slot, letter| if node.quantizers.get(slot).is_some() { letter } else { '-' };
-    [mark(Slot::Input, 'i'), mark(Slot::Weight, 'w'), mark(Slot::Output, 'o')].iter().collect()
-}
-
-#[test]
-fn quantizers_sit_where_the_rules_put_them() {
-    let network = residual().build(&simqat::gpu::Gpu::noop(), 1).unwrap();
-    let default = SimQat::default().apply(&network).unwrap();
-    let everywhere = SimQat::golden_stick().apply(&network).unwrap();
-    for (layer, by_default, in_golden_stick) in [
-        // The image comes from nobody who quantizes it.
-        ("stem", "iw-", "iwo"),
-        // Its consumer is no activation.
-        ("shortcut", "iwo", "iwo"),
-        // What it takes is quantized, or is not rounded before the ReLU.
-        ("stem_relu", "--o", "--o"),
-        ("inner", "-wo", "-wo"),
-        // Shape layers and sums stay as they are.
-        ("sum", "---", "---"),
-        // Sums are on no grid.
-        ("sum_relu", "i-o", "i-o"),
-        ("again", "---", "---"),
-        ("mean", "---", "---"),
-        ("flatten", "---", "---"),
-        ("fc", "iwo", "iwo"),
-    ] {
-        assert_eq!(slots(&default, layer), by_default, "{layer} by default");
-        assert_eq!(slots(&everywhere, layer), in_golden_stick, "{layer} everywhere");
-    }
-    assert_eq!(SimQat::golden_stick().placement, Placement::Everywhere);
-}
-
-#[test]
-fn pooling_and_flattening_hand_the_grid_on() {
-    let network = lenet5(10, LeNet5Init::He).build(&simqat::gpu::Gpu::noop(), 1).unwrap();
-    let quantized = SimQat::default().apply(&network).unwrap();
-    for (layer, expected) in
-        [("conv1", "iw-"), ("relu1", "--o"), ("conv2", "-w-"), ("fc1", "-w-"), ("fc3", "-wo")]
-    {
-        assert_eq!(slots(&quantized, layer), expected, "{layer}");
-    }
-}
-
-#[test]
-fn options_that_cannot_be_used_are_named_with_their_value() {
-    let network = small().build(&simqat::gpu::Gpu::noop(), 1).unwrap();
-    let refused = |change: fn(&mut SimQat), parts: &[&str]| {
-        let mut options = SimQat::default();
-        change(&mut options);
-        let error = told(options.apply(&network));
-        assert!(parts.iter().all(|part| error.contains(part)), "{parts:?}: {error}");
-    };
-    refused(|o| o.activations.bits = 1, &["activations.bits = 1", "2 to 8"]);
-    refused(|o| o.activations.bits = 9, &["activations.bits = 9", "2 to 8"]);
-    refused(|o| o.weights.bits = 0, &["weights.bits = 0", "2 to 8"]);
-    refused(|o| o.activations.per_channel = true, &["activations.per_channel = true", "not supported"]);
-    for bits in 2..=8 {
-        let mut options = SimQat::default();
-        (options.activations.bits, options.weights.bits) = (bits, bits);
-        options.apply(&network).unwrap();
-    }
-}
-
-#[test]
-fn the_presets_are_those_of_their_documentation() {
-    let (own, golden) = (SimQat::default(), SimQat::golden_stick());
-    assert!(own.weights.symmetric && own.weights.narrow_range && own.weights.per_channel);
-    assert!(!own.activations.symmetric && own.activations.observer == Observer::MovingAverage);
-    assert!(golden.weights.symmetric && !golden.weights.narrow_range && golden.weights.per_channel);
-    assert!(!golden.activations.narrow_range && golden.activations.observer == Observer::LastBatch);
-    let delayed = golden.quant_delay(900);
-    assert_eq!((delayed.activations.quant_delay, delayed.weights.quant_delay), (900, 900));
-}
+// Modes
 
 #[test]
 fn evaluation_changes_nothing() {

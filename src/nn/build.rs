@@ -1,7 +1,10 @@
 //! Building a network layer by layer; shapes are checked on the way, so that a mistake is named at its layer.
 
-use super::layer::{Conv2d, CustomLayer, Dense, Layer};
-use super::network::{Network, Node, NodeId};
+use super::graph::{Graph, Node, NodeId};
+use super::layer::{CustomLayer, Layer};
+use super::linear::{Conv2d, Dense};
+use super::network::Network;
+use super::norm::BatchNorm2d;
 use super::quantizer::Quantizers;
 use crate::gpu::Gpu;
 use crate::kernel::pool::Window;
@@ -104,6 +107,11 @@ impl NetworkBuilder {
         self.then(name, Layer::Dense(dense))
     }
 
+    /// Adds batch normalization.
+    pub fn batch_norm2d(self, name: &str, norm: BatchNorm2d) -> Self {
+        self.then(name, Layer::BatchNorm2d(norm))
+    }
+
     /// Adds max(x, 0).
     pub fn relu(self, name: &str) -> Self {
         self.activation(name, Activation::Relu)
@@ -142,8 +150,8 @@ impl NetworkBuilder {
         match self.mistake {
             Some(mistake) => Err(mistake),
             None => {
-                let output = self.nodes.len() - 1;
-                Network::assemble(gpu, self.name, self.nodes, output, seed)
+                let graph = Graph { output: self.nodes.len() - 1, nodes: self.nodes };
+                Network::draw(gpu, &self.name, graph, seed)
             }
         }
     }

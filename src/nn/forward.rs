@@ -1,21 +1,57 @@
 //! Running a network: eager, layer by layer, on a tape where gradients are wanted.
 
+use super::graph::Node;
 use super::layer::Layer;
-use super::network::{Network, Node};
+use super::network::Network;
+use super::norm::{BatchNorm2d, BnFold, Conv2dBn};
 use super::plan::Step;
-use super::quantizer::Slot;
+use super::quantizer::{QuantizerRule, Slot};
 use crate::autograd::{Tape, Var};
-use crate::ops;
+use crate::kernel::counter::NEVER;
+use crate::kernel::norm::NormState;
+use crate::kernel::quantize::Observation;
+use crate::ops::{self, Statistics};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
 /// What a pass is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Observers follow the data, delays count.
+    /// Observers and running statistics follow the data, delays count.
     Train,
     /// Nothing in the network changes.
     Eval,
+    /// Observers see the data, and values pass through their quantizers unchanged; nothing else changes.
+    Calibrate {
+        /// Batches before it.
+        batch: u32,
+    },
+    /// Running statistics of normalizations become the mean over the batches; nothing else changes.
+    Reestimate {
+        /// Batches before it.
+        batch: u32,
+    },
+}
+
+impl Mode {
+    fn observation(self) -> Observation {
+        match self {
+            Mode::Train => Observation::Train,
+            Mode::Eval | Mode::Reestimate { .. } => Observation::Off,
+            Mode::Calibrate { batch } => Observation::Calibrate { batch },
+        }
+    }
+
+    fn statistics(self, norm: &BatchNorm2d) -> Statistics {
+        match self {
+            Mode::Train => Statistics::Batch { momentum: norm.momentum, freeze: norm.freeze },
+            Mode::Eval | Mode::Calibrate { .. } => Statistics::Running,
+            Mode::Reestimate { batch } => {
+                let before = batch as f32;
+                Statistics::Batch { momentum: before / (before + 1.0), freeze: NEVER }
+            }
+        }
+    }
 }
 
 /// A forward pass that can be walked back.
@@ -61,23 +97,42 @@ impl Network {
         Ok(self.run(x, None, Mode::Eval)?.0.tensor().clone())
     }
 
+    /// Shows the observers batch number `batch` (from 0) of a calibration, x [N, C, H, W]: ranges become the means of
+    /// the batches' ranges, learned steps get their start. Values pass through the quantizers unchanged.
+    ///
+    /// # Errors
+    /// As [`Network::train_pass`].
+    pub fn calibrate(&self, x: &Tensor, batch: u32) -> Result<()> {
+        self.run(x, None, Mode::Calibrate { batch }).map(drop)
+    }
+
+    /// Lets the running statistics of all normalizations be the mean over the batches shown so far, x [N, C, H, W] being
+    /// number `batch` (from 0); statistics from before are forgotten with the first. Frozen ones stay.
+    ///
+    /// # Errors
+    /// As [`Network::train_pass`].
+    pub fn reestimate_batch_norm(&self, x: &Tensor, batch: u32) -> Result<()> {
+        self.run(x, None, Mode::Reestimate { batch }).map(drop)
+    }
+
     fn run(&self, x: &Tensor, tape: Option<Tape>, mode: Mode) -> Result<(Var, Vec<Option<Var>>)> {
         let mut runner = self.runner(x, tape, mode)?;
-        let mut outputs: Vec<Option<Var>> = vec![None; self.nodes.len()];
+        let graph = self.graph();
+        let mut outputs: Vec<Option<Var>> = vec![None; graph.nodes.len()];
         // A fused pair may run before nodes that stand between its two, so places in the list tell nothing.
-        let mut done = vec![false; self.nodes.len()];
-        for step in self.plan() {
+        let mut done = vec![false; graph.nodes.len()];
+        for &step in self.plan() {
             let (first, last) = step.ends();
             outputs[last] = Some(runner.step(step, x, &outputs)?);
             (done[first], done[last]) = (true, true);
             // What nobody needs any more goes back to the pool, unless the tape keeps it.
-            for (id, slot) in outputs.iter_mut().enumerate().filter(|(id, _)| *id != self.output) {
-                if slot.is_some() && self.consumers(id).iter().all(|&c| done[c]) {
-                    *slot = None;
+            for &id in &graph.nodes[first].inputs {
+                if id != graph.output && graph.consumers(id).all(|c| done[c]) {
+                    outputs[id] = None;
                 }
             }
         }
-        let output = outputs[self.output].take();
+        let output = outputs[graph.output].take();
         let output = output.ok_or_else(|| Error::Invalid("the network has no output".into()))?;
         Ok((output, runner.leaves))
     }
@@ -86,7 +141,7 @@ impl Network {
         if x.shape().get(1..) != Some(&self.input_shape()[..]) {
             return Err(Error::Shape(format!(
                 "{} takes batches of {}, and a tensor of shape {} came",
-                self.name,
+                self.name(),
                 self.input_shape(),
                 x.shape()
             )));
@@ -102,11 +157,11 @@ impl Network {
     pub fn activations(&self, x: &Tensor) -> Result<Vec<(String, Tensor)>> {
         let mut runner = self.runner(x, None, Mode::Eval)?;
         let mut outputs: Vec<Option<Var>> = Vec::new();
-        for id in 0..self.nodes.len() {
+        for id in 0..self.nodes().len() {
             let output = runner.step(Step::Layer(id), x, &outputs)?;
             outputs.push(Some(output));
         }
-        let named = self.nodes.iter().zip(outputs);
+        let named = self.nodes().iter().zip(outputs);
         Ok(named.filter_map(|(n, v)| Some((n.name.clone(), v?.tensor().clone()))).collect())
     }
 }
@@ -115,23 +170,21 @@ impl Runner<'_> {
     /// Runs a step: the output of its last node.
     fn step(&mut self, step: Step, x: &Tensor, outputs: &[Option<Var>]) -> Result<Var> {
         let network = self.network;
-        let node = &network.nodes[step.ends().0];
-        let inputs = node
-            .inputs
-            .iter()
-            .map(|&id| {
-                let given = outputs.get(id).cloned().flatten();
-                given.ok_or_else(|| Error::Invalid(format!("\"{}\" ran before its input", node.name)))
-            })
-            .collect::<Result<Vec<Var>>>()?;
-        let inputs = match (&inputs[..], node.quantizers.input) {
-            ([one], Some(_)) => vec![self.quantized(one, node, Slot::Input)?],
-            _ => inputs,
-        };
+        let node = &network.nodes()[step.ends().0];
+        let mut inputs = Vec::new();
+        for (index, &id) in node.inputs.iter().enumerate() {
+            let given = outputs.get(id).and_then(Option::as_ref);
+            let given =
+                given.ok_or_else(|| Error::Invalid(format!("\"{}\" ran before its input", node.name)))?;
+            inputs.push(match Slot::of_input(index) {
+                Some(slot) => self.quantized(given, node, slot)?,
+                None => given.clone(),
+            });
+        }
         let output = match step {
             Step::Layer(_) => self.layer(node, x, &inputs, false)?,
             Step::WithRelu { .. } => self.layer(node, x, &inputs, true)?,
-            Step::ReluPool { pool, .. } => match &network.nodes[pool].layer {
+            Step::ReluPool { pool, .. } => match &network.nodes()[pool].layer {
                 Layer::MaxPool2d(window) => ops::relu_max_pool2d(&inputs[0], window)?,
                 other => return Err(Error::Invalid(format!("{other:?} does not pool"))),
             },
@@ -141,11 +194,7 @@ impl Runner<'_> {
             Step::Layer(id) => id,
             Step::WithRelu { relu, .. } | Step::ReluPool { relu, .. } => relu,
         };
-        let quantized = &network.nodes[quantized];
-        match quantized.quantizers.output {
-            Some(_) => self.quantized(&output, quantized, Slot::Output),
-            None => Ok(output),
-        }
+        self.quantized(&output, &network.nodes()[quantized], Slot::Output)
     }
 
     fn layer(&mut self, node: &Node, x: &Tensor, inputs: &[Var], relu: bool) -> Result<Var> {
@@ -159,45 +208,98 @@ impl Runner<'_> {
                 let (weight, bias) = self.weight_and_bias(node)?;
                 ops::dense(&inputs[0], &weight, bias.as_ref(), relu)
             }
+            Layer::BatchNorm2d(norm) => {
+                let affine = self.affine(&node.name, norm)?;
+                affine.batch_norm(&inputs[0], relu)
+            }
+            Layer::Conv2dBn(layer) => self.conv_bn(node, layer, &inputs[0], relu),
             Layer::Activation(kind) => ops::activation(*kind, &inputs[0]),
             Layer::MaxPool2d(window) => ops::max_pool2d(&inputs[0], window),
             Layer::AvgPool2d { window, count_padding } => ops::avg_pool2d(&inputs[0], window, *count_padding),
             Layer::Flatten => ops::flatten(&inputs[0]),
             Layer::Add => ops::add(&inputs[0], &inputs[1]),
             Layer::Custom(custom) => {
-                let names = custom.parameters();
-                let parameters =
-                    names.iter().map(|(own, ..)| self.parameter(node, own)).collect::<Result<Vec<_>>>()?;
+                let own = custom.parameters();
+                let parameters = own
+                    .iter()
+                    .map(|(own, ..)| self.parameter(&format!("{}.{own}", node.name)))
+                    .collect::<Result<Vec<_>>>()?;
                 custom.forward(inputs, &parameters)
             }
         }
     }
 
     fn weight_and_bias(&mut self, node: &Node) -> Result<(Var, Option<Var>)> {
-        let weight = self.parameter(node, "weight")?;
-        let weight = match node.quantizers.weight {
-            Some(_) => self.quantized(&weight, node, Slot::Weight)?,
-            None => weight,
+        let weight = self.parameter(&format!("{}.weight", node.name))?;
+        Ok((self.quantized(&weight, node, Slot::Weight)?, self.bias(node)?))
+    }
+
+    fn bias(&mut self, node: &Node) -> Result<Option<Var>> {
+        let name = format!("{}.bias", node.name);
+        let has_bias = self.network.parameter(&name).is_some();
+        has_bias.then(|| self.parameter(&name)).transpose()
+    }
+
+    fn affine(&mut self, path: &str, norm: &BatchNorm2d) -> Result<Normalization> {
+        Ok(Normalization {
+            gamma: self.parameter(&format!("{path}.gamma"))?,
+            beta: self.parameter(&format!("{path}.beta"))?,
+            state: self.network.norm_state(path)?,
+            eps: norm.eps,
+            statistics: self.mode.statistics(norm),
+        })
+    }
+
+    fn conv_bn(&mut self, node: &Node, layer: &Conv2dBn, x: &Var, relu: bool) -> Result<Var> {
+        let geometry = &layer.conv.geometry;
+        let norm = self.affine(&layer.norm_name, &layer.norm)?;
+        if layer.fold == BnFold::Without {
+            let (weight, bias) = self.weight_and_bias(node)?;
+            return norm.batch_norm(&ops::conv2d(x, &weight, bias.as_ref(), geometry, false)?, relu);
+        }
+        let (weight, bias) = (self.parameter(&format!("{}.weight", node.name))?, self.bias(node)?);
+        // Before the statistics of this step move the running ones, which the folding goes by.
+        let folded = norm.fold(&weight, layer.fold)?;
+        let z = ops::conv2d(x, &self.quantized(&folded, node, Slot::Weight)?, None, geometry, false)?;
+        let by_batch = matches!(norm.statistics, Statistics::Batch { .. });
+        let two = by_batch && layer.fold == BnFold::TwoConv;
+        let z0 = two.then(|| ops::conv2d(x, &weight, None, geometry, false)).transpose()?;
+        norm.behind_fold(layer.fold, &z, z0.as_ref(), bias.as_ref(), relu)
+    }
+
+    /// The variable of a parameter; a constant, where it is not trained or nobody asks for gradients.
+    fn parameter(&mut self, name: &str) -> Result<Var> {
+        let index = self.network.parameter_index(name);
+        let index = index.ok_or_else(|| Error::Invalid(format!("the network has no parameter \"{name}\"")))?;
+        let parameter = &self.network.parameters()[index];
+        let Some(tape) = self.tape.as_ref().filter(|_| parameter.trainable) else {
+            return Ok(Var::constant(parameter.tensor.clone()));
         };
-        let has_bias = self.network.parameter_index(&format!("{}.bias", node.name)).is_some();
-        let bias = has_bias.then(|| self.parameter(node, "bias")).transpose()?;
-        Ok((weight, bias))
+        Ok(self.leaves[index].get_or_insert_with(|| tape.leaf(&parameter.tensor)).clone())
     }
 
-    fn parameter(&mut self, node: &Node, own: &str) -> Result<Var> {
-        let name = format!("{}.{own}", node.name);
-        let index = self
-            .network
-            .parameter_index(&name)
-            .ok_or_else(|| Error::Invalid(format!("the network has no parameter \"{name}\"")))?;
-        let tensor = &self.network.parameters()[index].tensor;
-        let Some(tape) = &self.tape else { return Ok(Var::constant(tensor.clone())) };
-        Ok(self.leaves[index].get_or_insert_with(|| tape.leaf(tensor)).clone())
-    }
-
-    fn quantized(&self, x: &Var, node: &Node, slot: Slot) -> Result<Var> {
+    /// `x` through the quantizer in a slot of a node, if there is one.
+    fn quantized(&mut self, x: &Var, node: &Node, slot: Slot) -> Result<Var> {
         let Some(quantizer) = node.quantizers.get(slot) else { return Ok(x.clone()) };
-        let state = self.network.range_state(node, slot)?;
-        ops::fake_quant(x, &state, &quantizer.rule, self.mode == Mode::Train)
+        let observation = self.mode.observation();
+        match &quantizer.rule {
+            QuantizerRule::Range(rule) => {
+                ops::fake_quant(x, &self.network.range_state(node, slot)?, rule, observation)
+            }
+            QuantizerRule::LearnedStep(rule) => {
+                let scale = self.parameter(&format!("{}.scale", node.quantizer_path(slot)))?;
+                let steps = self.network.quantizer_steps(node, slot)?;
+                ops::learned_step_quant(x, &scale, &steps, rule, observation)
+            }
+        }
     }
+}
+
+/// A normalization with its values.
+struct Normalization {
+    gamma: Var,
+    beta: Var,
+    state: NormState,
+    eps: f32,
+    statistics: Statistics,
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::linear::{Conv2d, Dense};
+use super::norm::{BatchNorm2d, Conv2dBn};
 use crate::autograd::Var;
-use crate::kernel::geometry::{Geometry, Padding};
 use crate::kernel::pool::Window;
 use crate::ops::Activation;
 use crate::tensor::Shape;
@@ -20,6 +21,10 @@ pub enum Layer {
     Conv2d(Conv2d),
     /// Fully connected.
     Dense(Dense),
+    /// Batch normalization.
+    BatchNorm2d(BatchNorm2d),
+    /// Convolution and batch normalization in one, made by rewriting.
+    Conv2dBn(Conv2dBn),
     /// A function of each value.
     Activation(Activation),
     /// Largest value of each window.
@@ -37,6 +42,34 @@ pub enum Layer {
     Add,
     /// A host's own layer.
     Custom(Arc<dyn CustomLayer>),
+}
+
+/// How a parameter starts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Start {
+    /// f32 values.
+    Values(Init),
+    /// u32 counters, at 0.
+    Count,
+}
+
+/// A tensor that a layer or a quantizer owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterSpec {
+    /// Its whole path: `conv1.weight`.
+    pub name: String,
+    /// Its shape.
+    pub shape: Shape,
+    /// How it starts.
+    pub start: Start,
+    /// True where the optimizer moves it.
+    pub trainable: bool,
+}
+
+impl ParameterSpec {
+    pub(super) fn new(name: String, shape: impl Into<Shape>, start: Start, trainable: bool) -> Self {
+        ParameterSpec { name, shape: shape.into(), start, trainable }
+    }
 }
 
 /// A layer from outside the library. It is not quantized, and its parameters are those that it lists.
@@ -57,111 +90,6 @@ pub trait CustomLayer: Send + Sync + fmt::Debug {
     fn forward(&self, inputs: &[Var], parameters: &[Var]) -> Result<Var>;
 }
 
-/// Convolution of [N, C, H, W] with weights [O, C / groups, kh, kw].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Conv2d {
-    /// C
-    pub in_channels: usize,
-    /// O
-    pub out_channels: usize,
-    /// [kh, kw]
-    pub kernel: [usize; 2],
-    /// Stride, padding, dilation, groups.
-    pub geometry: Geometry,
-    /// Adds one number to each output channel.
-    pub bias: bool,
-    /// How the weights start; the bias starts at 0.
-    pub init: Init,
-}
-
-impl Conv2d {
-    /// A square kernel, stride 1, no padding, with bias, He initial values.
-    pub fn new(in_channels: usize, out_channels: usize, kernel: usize) -> Self {
-        Conv2d {
-            in_channels,
-            out_channels,
-            kernel: [kernel; 2],
-            geometry: Geometry::default(),
-            bias: true,
-            init: Init::He,
-        }
-    }
-
-    /// The same stride in both directions.
-    pub fn stride(mut self, stride: usize) -> Self {
-        self.geometry.stride = [stride; 2];
-        self
-    }
-
-    /// Zeros around the input.
-    pub fn padding(mut self, padding: Padding) -> Self {
-        self.geometry.padding = padding;
-        self
-    }
-
-    /// The same dilation in both directions.
-    pub fn dilation(mut self, dilation: usize) -> Self {
-        self.geometry.dilation = [dilation; 2];
-        self
-    }
-
-    /// Channels in so many separate parts.
-    pub fn groups(mut self, groups: usize) -> Self {
-        self.geometry.groups = groups;
-        self
-    }
-
-    /// Without bias.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// How the weights start.
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = init;
-        self
-    }
-
-    /// [O, C / groups, kh, kw]
-    pub fn weight_shape(&self) -> Shape {
-        let [kh, kw] = self.kernel;
-        [self.out_channels, self.in_channels / self.geometry.groups.max(1), kh, kw].into()
-    }
-}
-
-/// y = x w^T + bias for x [N, I] and w [O, I].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Dense {
-    /// I
-    pub in_features: usize,
-    /// O
-    pub out_features: usize,
-    /// Adds one number to each output.
-    pub bias: bool,
-    /// How the weights start; the bias starts at 0.
-    pub init: Init,
-}
-
-impl Dense {
-    /// With bias, He initial values.
-    pub fn new(in_features: usize, out_features: usize) -> Self {
-        Dense { in_features, out_features, bias: true, init: Init::He }
-    }
-
-    /// Without bias.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// How the weights start.
-    pub fn init(mut self, init: Init) -> Self {
-        self.init = init;
-        self
-    }
-}
-
 impl Layer {
     /// How many inputs it takes.
     pub(super) fn arity(&self) -> Option<usize> {
@@ -171,6 +99,8 @@ impl Layer {
             Layer::Custom(_) => None,
             Layer::Conv2d(_)
             | Layer::Dense(_)
+            | Layer::BatchNorm2d(_)
+            | Layer::Conv2dBn(_)
             | Layer::Activation(_)
             | Layer::MaxPool2d(_)
             | Layer::AvgPool2d { .. }
@@ -178,28 +108,52 @@ impl Layer {
         }
     }
 
-    /// Name, shape and initial values of its parameters, in the order in which `forward` wants them.
-    pub fn parameters(&self) -> Vec<(String, Shape, Init)> {
+    /// What it owns under the layer path `name`.
+    pub fn parameters(&self, name: &str) -> Vec<ParameterSpec> {
+        let drawn = |own: &str, shape: Shape, init: Init| {
+            ParameterSpec::new(format!("{name}.{own}"), shape, Start::Values(init), true)
+        };
         let weight_and_bias = |weight: Shape, init: Init, bias: bool| {
             let outputs = weight[0];
-            let mut all = vec![("weight".to_string(), weight, init)];
+            let mut all = vec![drawn("weight", weight, init)];
             if bias {
-                all.push(("bias".to_string(), [outputs].into(), Init::Constant(0.0)));
+                all.push(drawn("bias", [outputs].into(), Init::Constant(0.0)));
             }
             all
         };
+        let of_conv = |conv: &Conv2d| weight_and_bias(conv.weight_shape(), conv.init, conv.bias);
         match self {
-            Layer::Conv2d(conv) => weight_and_bias(conv.weight_shape(), conv.init, conv.bias),
+            Layer::Conv2d(conv) => of_conv(conv),
             Layer::Dense(dense) => {
                 weight_and_bias([dense.out_features, dense.in_features].into(), dense.init, dense.bias)
             }
-            Layer::Custom(custom) => custom.parameters(),
+            Layer::BatchNorm2d(norm) => norm.parameters(name),
+            Layer::Conv2dBn(layer) => [of_conv(&layer.conv), layer.norm.parameters(&layer.norm_name)].concat(),
+            Layer::Custom(custom) => {
+                custom.parameters().into_iter().map(|(own, shape, init)| drawn(&own, shape, init)).collect()
+            }
             Layer::Input
             | Layer::Activation(_)
             | Layer::MaxPool2d(_)
             | Layer::AvgPool2d { .. }
             | Layer::Flatten
             | Layer::Add => Vec::new(),
+        }
+    }
+
+    /// Output channels of its weights, where it has such.
+    pub fn weight_channels(&self) -> Option<usize> {
+        match self {
+            Layer::Conv2d(conv) | Layer::Conv2dBn(Conv2dBn { conv, .. }) => Some(conv.out_channels),
+            Layer::Dense(dense) => Some(dense.out_features),
+            Layer::Input
+            | Layer::BatchNorm2d(_)
+            | Layer::Activation(_)
+            | Layer::MaxPool2d(_)
+            | Layer::AvgPool2d { .. }
+            | Layer::Flatten
+            | Layer::Add
+            | Layer::Custom(_) => None,
         }
     }
 
@@ -210,13 +164,20 @@ impl Layer {
             let [h, w] = window.output([h, w])?;
             Ok([c, h, w].into())
         };
+        let convolved = |conv: &Conv2d| {
+            let [c, h, w] = image(&inputs[0])?;
+            let e = conv.geometry.extents(&[1, c, h, w].into(), &conv.weight_shape())?;
+            Ok([conv.out_channels, e.output[0], e.output[1]].into())
+        };
         match self {
             Layer::Input | Layer::Activation(_) => Ok(inputs[0].clone()),
-            Layer::Conv2d(conv) => {
-                let [c, h, w] = image(&inputs[0])?;
-                let e = conv.geometry.extents(&[1, c, h, w].into(), &conv.weight_shape())?;
-                Ok([conv.out_channels, e.output[0], e.output[1]].into())
-            }
+            Layer::Conv2d(conv) => convolved(conv),
+            Layer::Conv2dBn(layer) => convolved(&layer.conv),
+            Layer::BatchNorm2d(norm) if inputs[0].first() == Some(&norm.channels) => Ok(inputs[0].clone()),
+            Layer::BatchNorm2d(norm) => Err(Error::Shape(format!(
+                "it normalizes {} channels, and its input has shape {}",
+                norm.channels, inputs[0]
+            ))),
             Layer::Dense(dense) => match inputs[0][..] {
                 [features] if features == dense.in_features => Ok([dense.out_features].into()),
                 _ => Err(Error::Shape(format!(

@@ -5,14 +5,20 @@
 mod build;
 mod display;
 mod forward;
+mod graph;
 mod layer;
+mod linear;
 pub mod models;
 mod network;
+mod norm;
 mod plan;
 mod quantizer;
 
 pub use build::NetworkBuilder;
 pub use forward::{Mode, Pass};
-pub use layer::{Conv2d, CustomLayer, Dense, Layer};
-pub use network::{Network, Node, NodeId, Parameter};
-pub use quantizer::{FakeQuantizer, Quantizers, Slot};
+pub use graph::{Graph, Node, NodeId};
+pub use layer::{CustomLayer, Layer, ParameterSpec, Start};
+pub use linear::{Conv2d, Dense};
+pub use network::{Network, Parameter};
+pub use norm::{BatchNorm2d, BnFold, Conv2dBn};
+pub use quantizer::{FakeQuantizer, QuantizerRule, Quantizers, Slot};

@@ -1,32 +1,19 @@
-//! The graph, and the parameters that its layers own.
+//! The graph with the parameters that its layers own.
 
 use std::collections::HashMap;
 
 use super::build::NetworkBuilder;
-use super::layer::Layer;
-use super::quantizer::{FakeQuantizer, Quantizers, Slot};
+use super::graph::{Graph, Node, NodeId};
+use super::layer::{ParameterSpec, Start};
+use super::norm::BatchNorm2d;
+use super::plan::{Step, plan};
+use super::quantizer::{Quantizers, Slot};
 use crate::gpu::Gpu;
+use crate::kernel::counter;
+use crate::kernel::norm::NormState;
 use crate::kernel::quantize::RangeState;
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
-
-/// A node's place in [`Network::nodes`]; inputs come before their users.
-pub type NodeId = usize;
-
-/// A named layer and where its inputs come from.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// The layer path: parameters are `{name}.weight` and so on.
-    pub name: String,
-    /// What it does.
-    pub layer: Layer,
-    /// Whose outputs it takes.
-    pub inputs: Vec<NodeId>,
-    /// Shape of its output without the batch axis.
-    pub shape: Shape,
-    /// Its fake quantizers.
-    pub quantizers: Quantizers,
-}
 
 /// A named tensor that training changes or carries along.
 #[derive(Clone, Debug)]
@@ -39,12 +26,20 @@ pub struct Parameter {
     pub trainable: bool,
 }
 
+impl Parameter {
+    /// True for the state of a quantizer, which a float network does not have.
+    pub fn is_of_quantizer(&self) -> bool {
+        Slot::is_path_of_state(&self.name)
+    }
+}
+
 /// A network: named layers in a graph, with their parameters on a device.
 pub struct Network {
-    pub(super) name: String,
-    pub(super) gpu: Gpu,
-    pub(super) nodes: Vec<Node>,
-    pub(super) output: NodeId,
+    name: String,
+    gpu: Gpu,
+    graph: Graph,
+    /// In which pieces the graph runs.
+    plan: Vec<Step>,
     parameters: Vec<Parameter>,
     by_name: HashMap<String, usize>,
 }
@@ -55,39 +50,61 @@ impl Network {
         NetworkBuilder::new(name, input.into())
     }
 
-    /// A network over given nodes, with parameters for all layers: those of `seed`.
-    pub(super) fn assemble(
-        gpu: &Gpu,
-        name: String,
-        nodes: Vec<Node>,
-        output: NodeId,
-        seed: u64,
-    ) -> Result<Network> {
-        let mut network = Network {
-            name,
-            gpu: gpu.clone(),
-            nodes,
-            output,
-            parameters: Vec::new(),
-            by_name: HashMap::new(),
-        };
-        for id in 0..network.nodes.len() {
-            let node = network.nodes[id].clone();
-            for (own, shape, init) in node.layer.parameters() {
-                let stream = network.parameters.len() as u64;
-                let tensor = init.tensor(gpu, shape, seed, stream)?;
-                network.push(format!("{}.{own}", node.name), tensor, true)?;
-            }
-        }
-        Ok(network)
+    /// The network of a graph, with parameters for all layers: those of `seed`.
+    pub(super) fn draw(gpu: &Gpu, name: &str, graph: Graph, seed: u64) -> Result<Network> {
+        Network::assemble(gpu, name, graph, |stream, spec| fresh(gpu, spec, seed, stream))
     }
 
-    fn push(&mut self, name: String, tensor: Tensor, trainable: bool) -> Result<()> {
-        if self.by_name.insert(name.clone(), self.parameters.len()).is_some() {
-            return Err(Error::Invalid(format!("two parameters are named \"{name}\"")));
+    /// The network of another graph on the same device. Parameters and states that this network has by the same name
+    /// and shape are copied; the others start afresh.
+    ///
+    /// # Errors
+    /// Where two parameters have one name, or the device has failed.
+    pub fn with_graph(&self, name: &str, graph: Graph) -> Result<Network> {
+        Network::assemble(&self.gpu, name, graph, |stream, spec| {
+            let kept = self.parameter(&spec.name).filter(|p| *p.tensor.shape() == spec.shape);
+            match kept {
+                Some(parameter) => parameter.tensor.duplicate(),
+                None => fresh(&self.gpu, spec, 0, stream),
+            }
+        })
+    }
+
+    /// A copy with other quantizers; as [`Network::with_graph`].
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn with_quantizers(
+        &self,
+        name: &str,
+        quantizers: impl Fn(NodeId, &Node) -> Quantizers,
+    ) -> Result<Network> {
+        let mut graph = self.graph.clone();
+        for (id, node) in graph.nodes.iter_mut().enumerate() {
+            node.quantizers = quantizers(id, &self.graph.nodes[id]);
         }
-        self.parameters.push(Parameter { name, tensor, trainable });
-        Ok(())
+        self.with_graph(name, graph)
+    }
+
+    fn assemble(
+        gpu: &Gpu,
+        name: &str,
+        graph: Graph,
+        tensor: impl Fn(u64, &ParameterSpec) -> Result<Tensor>,
+    ) -> Result<Network> {
+        let of_layers = graph.nodes.iter().flat_map(|node| node.layer.parameters(&node.name));
+        let of_quantizers = graph.nodes.iter().flat_map(Node::quantizer_parameters);
+        let mut parameters = Vec::new();
+        let mut by_name = HashMap::new();
+        for spec in of_layers.chain(of_quantizers) {
+            if by_name.insert(spec.name.clone(), parameters.len()).is_some() {
+                return Err(Error::Invalid(format!("two parameters are named \"{}\"", spec.name)));
+            }
+            let tensor = tensor(parameters.len() as u64, &spec)?;
+            parameters.push(Parameter { name: spec.name, tensor, trainable: spec.trainable });
+        }
+        let plan = plan(&graph);
+        Ok(Network { name: name.to_string(), gpu: gpu.clone(), graph, plan, parameters, by_name })
     }
 
     /// The name that it is printed with.
@@ -100,24 +117,33 @@ impl Network {
         &self.gpu
     }
 
+    /// The layers and how they hang together.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
     /// The layers, inputs before their users.
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+        &self.graph.nodes
     }
 
     /// The node whose output is the network's.
     pub fn output(&self) -> NodeId {
-        self.output
+        self.graph.output
+    }
+
+    pub(super) fn plan(&self) -> &[Step] {
+        &self.plan
     }
 
     /// Shape of the input without the batch axis: [C, H, W].
     pub fn input_shape(&self) -> &Shape {
-        &self.nodes[0].shape
+        &self.nodes()[0].shape
     }
 
     /// Shape of the output without the batch axis.
     pub fn output_shape(&self) -> &Shape {
-        &self.nodes[self.output].shape
+        &self.nodes()[self.output()].shape
     }
 
     /// Every parameter and state tensor, layer by layer.
@@ -141,81 +167,71 @@ impl Network {
 
     /// True where any node has a fake quantizer.
     pub fn is_quantized(&self) -> bool {
-        self.nodes.iter().any(|n| !n.quantizers.is_empty())
+        self.nodes().iter().any(|n| !n.quantizers.is_empty())
     }
 
-    /// Nodes that take the output of `id`.
-    pub fn consumers(&self, id: NodeId) -> Vec<NodeId> {
-        (0..self.nodes.len()).filter(|&n| self.nodes[n].inputs.contains(&id)).collect()
+    fn state(&self, owner: &str, own: &str) -> Result<Tensor> {
+        let name = format!("{owner}.{own}");
+        let found = self.parameter(&name).map(|p| p.tensor.clone());
+        found.ok_or_else(|| Error::Invalid(format!("the network has no \"{name}\"")))
     }
 
-    /// A copy with other quantizers, parameter values carried over by name. State of the quantizers starts
-    /// afresh, except where this network has the same quantizer already.
+    /// The state of a node's quantizer with an observed range.
+    ///
+    /// # Errors
+    /// Where the node has none such in that slot.
+    pub fn range_state(&self, node: &Node, slot: Slot) -> Result<RangeState> {
+        let owner = node.quantizer_path(slot);
+        let of = |own: &str| self.state(&owner, own);
+        Ok(RangeState { min: of("min")?, max: of("max")?, steps: of("steps")? })
+    }
+
+    /// Training steps that a node's quantizer has seen, u32 `[C]`.
+    pub(super) fn quantizer_steps(&self, node: &Node, slot: Slot) -> Result<Tensor> {
+        self.state(&node.quantizer_path(slot), "steps")
+    }
+
+    /// The running statistics under the path `norm`.
+    ///
+    /// # Errors
+    /// Where there are none.
+    pub fn norm_state(&self, norm: &str) -> Result<NormState> {
+        let of = |own: &str| self.state(norm, own);
+        Ok(NormState { mean: of("running_mean")?, var: of("running_var")?, steps: of("steps")? })
+    }
+
+    /// The normalizations and the paths of their parameters, whether layers of their own or joined with a convolution.
+    pub fn norms(&self) -> impl Iterator<Item = (&str, &BatchNorm2d)> {
+        self.nodes().iter().filter_map(Node::norm)
+    }
+
+    /// Lets all observed ranges stand still from here on, or move again. Recordings follow. Learned steps are the
+    /// optimizer's to move.
     ///
     /// # Errors
     /// Where the device has failed.
-    pub fn with_quantizers(
-        &self,
-        name: &str,
-        quantizers: impl Fn(NodeId, &Node) -> Quantizers,
-    ) -> Result<Network> {
-        let mut nodes = self.nodes.clone();
-        for (id, node) in nodes.iter_mut().enumerate() {
-            node.quantizers = quantizers(id, &self.nodes[id]);
-        }
-        let mut copy = Network {
-            name: name.to_string(),
-            gpu: self.gpu.clone(),
-            nodes,
-            output: self.output,
-            parameters: Vec::new(),
-            by_name: HashMap::new(),
-        };
-        for p in self.parameters.iter().filter(|p| p.trainable) {
-            copy.push(p.name.clone(), p.tensor.duplicate()?, true)?;
-        }
-        for id in 0..copy.nodes.len() {
-            let node = copy.nodes[id].clone();
-            for slot in Slot::ALL {
-                if let Some(quantizer) = node.quantizers.get(slot) {
-                    copy.push_range(self, &node.name, slot, quantizer)?;
-                }
-            }
-        }
-        Ok(copy)
+    pub fn freeze_observers(&self, frozen: bool) -> Result<()> {
+        let counters = self.parameters.iter().filter(|p| p.is_of_quantizer() && is_counter(p));
+        counters.map(|p| &p.tensor).try_for_each(|steps| counter::freeze(steps, frozen))
     }
 
-    fn push_range(&mut self, old: &Network, node: &str, slot: Slot, quantizer: &FakeQuantizer) -> Result<()> {
-        let channels = quantizer.channels;
-        // Golden Stick's initial range; the first observed batch replaces it.
-        let fresh = [
-            ("min", Tensor::full(&self.gpu, [channels], -6.0)?),
-            ("max", Tensor::full(&self.gpu, [channels], 6.0)?),
-            ("steps", Tensor::zeros(&self.gpu, [channels], DType::U32)?),
-        ];
-        for (own, fresh) in fresh {
-            let name = format!("{node}.{}.{own}", slot.name());
-            let kept = old.parameter(&name).filter(|p| p.tensor.shape() == fresh.shape());
-            let tensor = match kept {
-                Some(p) => p.tensor.duplicate()?,
-                None => fresh,
-            };
-            self.push(name, tensor, false)?;
-        }
-        Ok(())
-    }
-
-    /// The state of a node's quantizer.
+    /// Lets all normalizations go by their running statistics from here on and leaves these alone, also in training;
+    /// or lets them go by the batch again. Recordings follow.
     ///
     /// # Errors
-    /// Where the node has none in that slot.
-    pub fn range_state(&self, node: &Node, slot: Slot) -> Result<RangeState> {
-        let find = |own: &str| {
-            let name = format!("{}.{}.{own}", node.name, slot.name());
-            self.parameter(&name)
-                .map(|p| p.tensor.clone())
-                .ok_or_else(|| Error::Invalid(format!("the network has no \"{name}\"")))
-        };
-        Ok(RangeState { min: find("min")?, max: find("max")?, steps: find("steps")? })
+    /// Where the device has failed.
+    pub fn freeze_batch_norm(&self, frozen: bool) -> Result<()> {
+        self.norms().try_for_each(|(path, _)| counter::freeze(&self.norm_state(path)?.steps, frozen))
+    }
+}
+
+fn is_counter(parameter: &Parameter) -> bool {
+    parameter.tensor.dtype() == DType::U32
+}
+
+fn fresh(gpu: &Gpu, spec: &ParameterSpec, seed: u64, stream: u64) -> Result<Tensor> {
+    match spec.start {
+        Start::Values(init) => init.tensor(gpu, &spec.shape, seed, stream),
+        Start::Count => Tensor::zeros(gpu, &spec.shape, DType::U32),
     }
 }

@@ -1,10 +1,14 @@
 //! SimQAT: deciding which tensors of a network are fake-quantized, and how. It rewrites the graph; the
 //! quantizers themselves run with the network (`nn`), and integer models are made from the result (`deploy`).
 
+mod fusion;
+mod layer;
+mod lint;
 mod options;
-mod rewrite;
+mod placement;
 mod simqat;
 
-pub use crate::kernel::quantize::Observer;
-pub use options::QuantOptions;
-pub use simqat::{Placement, SimQat};
+pub use layer::LayerOptions;
+pub use lint::Finding;
+pub use options::{Observer, QuantOptions};
+pub use simqat::{PRACTICALLY_NEVER, SimQat, Style};

@@ -61,6 +61,14 @@ impl EpochReport {
 
 /// Watches a training. Every method does nothing unless it is written.
 pub trait Callback {
+    /// A step is about to be asked of the device; [`Trainer::steps_done`] are the steps before it.
+    ///
+    /// # Errors
+    /// What is returned ends the training.
+    fn before_step(&mut self, _trainer: &Trainer) -> Result<()> {
+        Ok(())
+    }
+
     /// A step was asked of the device; its loss is not known yet.
     ///
     /// # Errors
@@ -90,6 +98,35 @@ pub trait Callback {
     /// # Errors
     /// What is returned becomes the training's error.
     fn on_end(&mut self, _trainer: &Trainer) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Lets observed ranges and running statistics stand still after so many steps, as the options `freeze_observers` and
+/// `freeze_bn` of SimQAT do, for networks and moments of the host's own choice. It goes by the steps done, so a training
+/// that was resumed behind them is frozen too.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Freeze {
+    observers: Option<usize>,
+    batch_norm: Option<usize>,
+}
+
+impl Freeze {
+    /// Freezes observed ranges when `observers` steps are done, and running statistics when `batch_norm` are.
+    pub fn after(observers: Option<usize>, batch_norm: Option<usize>) -> Self {
+        Freeze { observers, batch_norm }
+    }
+}
+
+impl Callback for Freeze {
+    fn before_step(&mut self, trainer: &Trainer) -> Result<()> {
+        let due = |step: &mut usize| trainer.steps_done() >= *step;
+        if self.observers.take_if(due).is_some() {
+            trainer.network().freeze_observers(true)?;
+        }
+        if self.batch_norm.take_if(due).is_some() {
+            trainer.network().freeze_batch_norm(true)?;
+        }
         Ok(())
     }
 }
@@ -254,12 +291,30 @@ impl ModelCheckpoint {
     }
 
     fn save(&mut self, trainer: &Trainer) -> Result<()> {
-        let path = self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()));
-        // After a loss that was not finite the step count runs on until its report arrives, and the values stand
+        let path = self.path_of(trainer);
+        // After a loss that was not finite, the step count runs on until its report arrives, and the values stand
         // still: a checkpoint would lie about its step.
         if self.written.last() == Some(&path) || trainer.is_halted()? {
             return Ok(());
         }
+        self.write(trainer, path)
+    }
+
+    /// Saves the training although a file of this step is there: something has changed the network since.
+    ///
+    /// # Errors
+    /// Where the file cannot be written, or the device has failed.
+    pub fn save_again(&mut self, trainer: &Trainer) -> Result<()> {
+        let path = self.path_of(trainer);
+        self.written.retain(|old| *old != path);
+        self.write(trainer, path)
+    }
+
+    fn path_of(&self, trainer: &Trainer) -> PathBuf {
+        self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()))
+    }
+
+    fn write(&mut self, trainer: &Trainer, path: PathBuf) -> Result<()> {
         checkpoint::save_training(trainer, &path, &self.metadata)?;
         self.written.push(path);
         while self.written.len() > self.keep {

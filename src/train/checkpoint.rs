@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::trainer::Trainer;
-use crate::nn::Network;
+use crate::nn::{Network, Slot};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -180,7 +180,7 @@ impl Checkpoint {
 
     /// True where the network that was saved had fake quantizers.
     pub fn is_quantized(&self) -> bool {
-        self.tensors.keys().any(|name| name.contains("_quantizer."))
+        self.tensors.keys().any(|name| Slot::is_path_of_state(name))
     }
 
     /// Puts the values into a network of the same layers. A float checkpoint may go into a quantized network,
@@ -193,13 +193,13 @@ impl Checkpoint {
         for parameter in network.parameters() {
             match self.find(&parameter.name, &parameter.tensor)? {
                 Some(stored) => found.push((parameter, stored)),
-                None if parameter.trainable => return Err(self.missing(&parameter.name, network)),
+                None if !parameter.is_of_quantizer() => return Err(self.missing(&parameter.name, network)),
                 None => {}
             }
         }
         let foreign = self.tensors.keys().find(|name| {
             let ours = network.parameter(name).is_some();
-            !ours && !name.starts_with(VELOCITY) && !name.contains("_quantizer.")
+            !ours && !name.starts_with(VELOCITY) && !Slot::is_path_of_state(name)
         });
         if let Some(name) = foreign {
             return Err(Error::bad_file(

@@ -1,6 +1,7 @@
 //! Training: batches, the loop, what watches it, what it leaves behind. Everything here works for any
 //! network; what a network computes is settled below.
 
+mod calibrate;
 pub mod callback;
 pub mod checkpoint;
 mod diagnose;
@@ -11,8 +12,9 @@ mod report;
 mod run;
 mod trainer;
 
+pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{
-    Callback, EpochReport, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
+    Callback, EpochReport, Freeze, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
 };
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, Normalization};

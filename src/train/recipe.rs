@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::feed::Normalization;
 use super::trainer::{RunMode, TrainerOptions};
 use crate::gpu::Gpu;
-use crate::nn::Network;
-use crate::nn::models::{LeNet5Init, lenet5};
+use crate::nn::{Network, NetworkBuilder};
+use crate::nn::models::{LeNet5Init, convbn, lenet5};
 use crate::optim::MomentumOptions;
 use crate::quant::SimQat;
-use crate::{Error, Result};
+use crate::{Error, Result, settings};
 
 /// A training, float and quantized: `recipes/*.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Recipe {
 /// The network of a recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelRecipe {
-    /// "lenet5"
+    /// "lenet5" or "convbn"
     pub name: String,
     /// Initial values.
     pub init: LeNet5Init,
@@ -69,6 +69,10 @@ pub struct TrainRecipe {
     pub mode: RunMode,
     /// Steps between two reports.
     pub log_every: usize,
+    /// Batches that the observers see before the first step of the quantized variant; 0: none.
+    pub calibrate_batches: usize,
+    /// Batches over which the statistics of normalizations are estimated anew behind the last step; 0: none.
+    pub reestimate_batches: usize,
 }
 
 /// The optimizer of a recipe: SGD with momentum.
@@ -105,7 +109,13 @@ impl Default for Recipe {
                 normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
                 sample_epochs: 40,
             },
-            train: TrainRecipe { epochs: 10, mode: RunMode::Graph, log_every: 50 },
+            train: TrainRecipe {
+                epochs: 10,
+                mode: RunMode::Graph,
+                log_every: 50,
+                calibrate_batches: 0,
+                reestimate_batches: 0,
+            },
             optimizer: OptimizerRecipe { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 },
             checkpoint: CheckpointRecipe { every_steps: 1875, keep: 10 },
             simqat: SimQat::default().quant_delay(900),
@@ -119,9 +129,20 @@ impl Recipe {
     /// # Errors
     /// Where the file is missing or no TOML, or a key or value cannot be used, with its name.
     pub fn read(path: impl AsRef<Path>) -> Result<Recipe> {
+        Recipe::read_with(path, &[])
+    }
+
+    /// As [`Recipe::read`], with assignments such as `train.epochs = 3` put over what the file says. A value that is no
+    /// TOML is taken as a string.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn read_with(path: impl AsRef<Path>, assignments: &[String]) -> Result<Recipe> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        Recipe::parse(&text).map_err(|e| Error::bad_file(path, e.to_string()))
+        // So that a mistake in an assignment is not told as one in the file.
+        Recipe::parse(&text).map_err(|e| Error::bad_file(path, e.to_string()))?;
+        Recipe::parse_with(&text, assignments)
     }
 
     /// As [`Recipe::read`], from text.
@@ -129,12 +150,28 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`].
     pub fn parse(text: &str) -> Result<Recipe> {
-        let invalid = |e: toml::de::Error| Error::Invalid(e.to_string().trim_end().replace('\n', " "));
-        let given: toml::Table = toml::from_str(text).map_err(invalid)?;
-        let mut all = toml::Table::try_from(Recipe::default())
+        Recipe::parse_with(text, &[])
+    }
+
+    /// As [`Recipe::read_with`], from text.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`].
+    pub fn parse_with(text: &str, assignments: &[String]) -> Result<Recipe> {
+        let mut given: toml::Table = toml::from_str(text).map_err(settings::invalid)?;
+        for assignment in assignments {
+            settings::overlay(&mut given, settings::assigned(assignment)?);
+        }
+        let mut defaults = Recipe::default();
+        // A style stands for a whole set of options.
+        if let Some(style) = given.get("simqat").and_then(|simqat| simqat.get("style")) {
+            let style = style.clone().try_into().map_err(settings::invalid)?;
+            let delay = defaults.simqat.activations.quant_delay;
+            defaults.simqat = SimQat::preset(style).quant_delay(delay);
+        }
+        let defaults = toml::Table::try_from(defaults)
             .map_err(|e| Error::Invalid(format!("the default recipe cannot be written: {e}")))?;
-        merge(&mut all, given, "")?;
-        let recipe: Recipe = all.try_into().map_err(invalid)?;
+        let recipe: Recipe = settings::over(defaults, given, "", &["simqat.layer"])?;
         recipe.validate()?;
         Ok(recipe)
     }
@@ -171,9 +208,7 @@ impl Recipe {
                 self.name
             )));
         }
-        if self.model.name != "lenet5" {
-            return Err(Error::Invalid(format!("model.name = \"{}\": there is \"lenet5\"", self.model.name)));
-        }
+        self.builder(1)?;
         self.optimizer().validate()?;
         self.simqat.validate()
     }
@@ -199,41 +234,21 @@ impl Recipe {
     /// # Errors
     /// Where the device has failed.
     pub fn network(&self, gpu: &Gpu, classes: usize) -> Result<Network> {
-        lenet5(classes, self.model.init).build(gpu, self.seed)
+        self.builder(classes)?.build(gpu, self.seed)
     }
-}
 
-/// Puts `given` over `all`; a key that is not there already is unknown.
-fn merge(all: &mut toml::Table, given: toml::Table, path: &str) -> Result<()> {
-    for (key, value) in given {
-        let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let near = nearest(&key, all.keys());
-        match (all.get_mut(&key), value) {
-            (None, _) => {
-                return Err(Error::Invalid(format!("unknown key \"{full}\"; did you mean \"{near}\"?")));
-            }
-            (Some(toml::Value::Table(inner)), toml::Value::Table(value)) => merge(inner, value, &full)?,
-            // A whole number where a fraction may stand.
-            (Some(slot @ toml::Value::Float(_)), toml::Value::Integer(v)) => {
-                *slot = toml::Value::Float(v as f64)
-            }
-            (Some(slot), value) if slot.same_type(&value) => *slot = value,
-            (Some(slot), value) => {
-                return Err(Error::Invalid(format!(
-                    "{full} = {value} is a {}; a {} is wanted, such as {slot}",
-                    value.type_str(),
-                    slot.type_str()
-                )));
-            }
+    fn builder(&self, classes: usize) -> Result<NetworkBuilder> {
+        match (self.model.name.as_str(), self.model.init) {
+            ("lenet5", init) => Ok(lenet5(classes, init)),
+            ("convbn", LeNet5Init::He) => Ok(convbn(classes)),
+            ("convbn", LeNet5Init::ModelZoo) => Err(Error::Invalid(
+                "model.init = \"model_zoo\": the model zoo has no \"convbn\"; use \"he\"".into(),
+            )),
+            (other, _) => Err(Error::Invalid(format!(
+                "model.name = \"{other}\": there are \"lenet5\" and \"convbn\""
+            ))),
         }
     }
-    Ok(())
-}
-
-fn nearest<'a>(key: &str, keys: impl Iterator<Item = &'a String>) -> String {
-    keys.max_by(|a, b| strsim::jaro_winkler(key, a).total_cmp(&strsim::jaro_winkler(key, b)))
-        .cloned()
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::trainer::{Outcome, StopFlag, Trainer};
 use crate::data::{Dataset, Split};
 use crate::gpu::Gpu;
 use crate::nn::Network;
+use crate::quant::PRACTICALLY_NEVER;
 use crate::{Error, Result};
 
 /// Which of a recipe's two trainings.
@@ -92,6 +93,8 @@ pub struct Job<'a> {
     pub folder: &'a RunFolder,
     /// A checkpoint to go on from.
     pub resume: Option<&'a Checkpoint>,
+    /// A checkpoint to take the values from at the start, such as a float one for a quantized training.
+    pub from: Option<&'a Checkpoint>,
     /// Ends it after the step under way.
     pub stop: &'a StopFlag,
 }
@@ -153,18 +156,46 @@ impl Job<'_> {
             options.epochs = self.recipe.data.sample_epochs;
         }
         let mut trainer = Trainer::new(network, feed, options)?;
-        let delay = self.recipe.simqat.activations.quant_delay.max(self.recipe.simqat.weights.quant_delay);
-        if self.variant == Variant::SimQat && delay as usize >= trainer.total_steps() {
+        if self.variant == Variant::SimQat {
+            self.warn(&trainer, &self.recipe.network(gpu, self.data.classes)?);
+        }
+        if let Some(checkpoint) = self.resume {
+            checkpoint.resume(&mut trainer)?;
+            return Ok(trainer);
+        }
+        if let Some(checkpoint) = self.from {
+            checkpoint.load_into(trainer.network())?;
+        }
+        let batches = self.recipe.train.calibrate_batches;
+        if self.variant == Variant::SimQat && batches > 0 {
+            trainer.calibrate(batches)?;
+        }
+        Ok(trainer)
+    }
+
+    /// Warns of options that will have no effect.
+    fn warn(&self, trainer: &Trainer, baseline: &Network) {
+        let simqat = &self.recipe.simqat;
+        for finding in simqat.lint(baseline) {
+            log::warn!("{finding}");
+        }
+        let delay = simqat.activations.quant_delay.max(simqat.weights.quant_delay);
+        if delay as usize >= trainer.total_steps() {
             log::warn!(
                 "simqat quant_delay = {delay} has no effect but to train in float: the training has {} steps; make it \
                  smaller",
                 trainer.total_steps()
             );
         }
-        if let Some(checkpoint) = self.resume {
-            checkpoint.resume(&mut trainer)?;
+        let freezing = [("freeze_bn", simqat.freeze_bn), ("freeze_observers", simqat.freeze_observers)];
+        for (option, step) in freezing {
+            if step != PRACTICALLY_NEVER && step as usize >= trainer.total_steps() {
+                log::warn!(
+                    "simqat.{option} = {step} has no effect: the training has {} steps; make it smaller",
+                    trainer.total_steps()
+                );
+            }
         }
-        Ok(trainer)
     }
 
     /// Trains, evaluates, and leaves metrics and checkpoints in the folder.
@@ -195,6 +226,12 @@ impl Job<'_> {
         let mut times = EpochTimes::default();
         let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);
         let outcome = ended.map_err(|e| self.with_last_good(e, checkpoints.newest()))?;
+        let batches = self.recipe.train.reestimate_batches;
+        if outcome == Outcome::Finished && batches > 0 {
+            trainer.reestimate_batch_norm(batches)?;
+            checkpoints.save_again(&trainer)?;
+            times.last = Some(trainer.evaluate(&test)?);
+        }
         let checkpoint = checkpoints.newest().map(Path::to_path_buf).unwrap_or_default();
         let summary = match outcome {
             Outcome::Stopped { .. } => None,

@@ -210,19 +210,46 @@ impl Trainer {
         Ok(())
     }
 
+    /// Shows the observers `batches` batches of the training images, in the order of the epoch under way; see
+    /// [`calibrate`](super::calibrate()).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn calibrate(&mut self, batches: usize) -> Result<()> {
+        self.shuffle()?;
+        super::calibrate(&self.network, &self.feed, batches)
+    }
+
+    /// Estimates the statistics of normalizations anew over `batches` batches of the training images, in the order of
+    /// the epoch under way; see [`reestimate_batch_norm`](super::reestimate_batch_norm()).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reestimate_batch_norm(&mut self, batches: usize) -> Result<()> {
+        self.shuffle()?;
+        super::reestimate_batch_norm(&self.network, &self.feed, batches)
+    }
+
+    /// Puts the images into the order of the epoch that the next step is in.
+    fn shuffle(&mut self) -> Result<()> {
+        let epoch = self.steps_done / self.steps_per_epoch();
+        if self.shuffled == Some(epoch) {
+            return Ok(());
+        }
+        self.feed.shuffle(self.options.seed, epoch)?;
+        let batch = self.steps_done % self.steps_per_epoch();
+        // Only the batch: a flag that was raised stays up until somebody hears of it.
+        self.gpu().write(self.progress.buffer(), &(batch as u32).to_le_bytes())?;
+        self.shuffled = Some(epoch);
+        Ok(())
+    }
+
     /// Asks the device for one step and returns without waiting for it.
     ///
     /// # Errors
     /// Where the device has failed.
     pub fn step(&mut self) -> Result<()> {
-        let epoch = self.steps_done / self.steps_per_epoch();
-        if self.shuffled != Some(epoch) {
-            self.feed.shuffle(self.options.seed, epoch)?;
-            let batch = self.steps_done % self.steps_per_epoch();
-            // Only the batch: a flag that was raised stays up until somebody hears of it.
-            self.gpu().write(self.progress.buffer(), &(batch as u32).to_le_bytes())?;
-            self.shuffled = Some(epoch);
-        }
+        self.shuffle()?;
         match self.options.mode {
             RunMode::Eager => self.compute()?,
             RunMode::Graph => {
@@ -273,6 +300,9 @@ impl Trainer {
     }
 
     fn advance(&mut self, callbacks: &mut [&mut dyn Callback]) -> Result<()> {
+        for callback in callbacks.iter_mut() {
+            callback.before_step(self)?;
+        }
         self.step()?;
         for callback in callbacks.iter_mut() {
             callback.after_step(self)?;

@@ -1,0 +1,46 @@
+//! Joining layers before they are quantized.
+
+use super::simqat::{SimQat, Style};
+use crate::nn::{BnFold, Conv2dBn, Graph, Layer, Node};
+
+/// The graph with every convolution and the normalization behind it in one, where the options say so, and with
+/// normalizations that know when to freeze.
+pub(super) fn fuse(simqat: &SimQat, graph: &Graph) -> Graph {
+    let mut graph = match simqat.enable_fusion {
+        true => graph.fuse(|first, second| conv_bn(simqat.form(), first, second)),
+        false => graph.clone(),
+    };
+    for node in &mut graph.nodes {
+        match &mut node.layer {
+            Layer::BatchNorm2d(norm) if simqat.style == Style::Deploy => norm.freeze = simqat.freeze_bn,
+            Layer::Conv2dBn(layer) if simqat.style == Style::Deploy || layer.fold == BnFold::TwoConv => {
+                layer.norm.freeze = simqat.freeze_bn;
+            }
+            _ => {}
+        }
+    }
+    graph
+}
+
+fn conv_bn(fold: BnFold, first: &Node, second: &Node) -> Option<Layer> {
+    match (&first.layer, &second.layer) {
+        (Layer::Conv2d(conv), Layer::BatchNorm2d(norm)) => Some(Layer::Conv2dBn(Conv2dBn {
+            conv: conv.clone(),
+            norm: norm.clone(),
+            norm_name: second.name.clone(),
+            fold,
+        })),
+        _ => None,
+    }
+}
+
+impl SimQat {
+    /// How a joined convolution and normalization train.
+    pub(super) fn form(&self) -> BnFold {
+        match (self.bn_fold, self.one_conv_fold) {
+            (false, _) => BnFold::Without,
+            (true, true) => BnFold::OneConv,
+            (true, false) => BnFold::TwoConv,
+        }
+    }
+}
