@@ -3,6 +3,7 @@
 use crate::shader::ShaderSpec;
 
 /// A variant and the layout of its parameter block on the Rust side.
+#[derive(Clone)]
 pub struct Entry {
     /// Source and constants.
     pub spec: ShaderSpec,
@@ -20,6 +21,7 @@ pub fn catalogue() -> Vec<Entry> {
         super::gemm::variants(),
         super::loss::variants(),
         super::momentum::variants(),
+        super::norm::variants(),
         super::pool::variants(),
         super::quantize::variants(),
         super::random::variants(),

@@ -11,6 +11,7 @@ pub mod gemm;
 pub mod geometry;
 pub mod loss;
 pub mod momentum;
+pub mod norm;
 mod params;
 mod plan;
 pub mod pool;

@@ -78,3 +78,21 @@ impl Backward for Activated {
         Ok(vec![Some(binary(op, dy, &self.kept, c)?)])
     }
 }
+
+/// The square root of every value. Its slope at zero is infinite.
+///
+/// # Errors
+/// Where the device has failed.
+pub fn sqrt(x: &Var) -> Result<Var> {
+    let y = unary(Unary::Sqrt, x.tensor(), 0.0, 0.0)?;
+    Var::record(y.clone(), &[x], || SquareRoot(y))
+}
+
+struct SquareRoot(Tensor);
+
+impl Backward for SquareRoot {
+    /// dx = dy / (2 y)
+    fn backward(&self, dy: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(vec![Some(binary(Binary::SqrtGrad, dy, &self.0, 0.0)?)])
+    }
+}

@@ -6,14 +6,18 @@ mod conv;
 mod dense;
 mod fake_quant;
 mod loss;
+mod norm;
 mod pool;
 mod shape;
 
-pub use activation::{Activation, activation};
+pub use activation::{Activation, activation, sqrt};
 pub use arithmetic::{add, div, mul, mul_scalar, sub};
 pub use conv::conv2d;
 pub use dense::{dense, matmul};
 pub use fake_quant::fake_quant;
 pub use loss::{Loss, softmax_cross_entropy};
+pub use norm::{
+    Fold, FoldForm, NormState, Statistics, batch_norm, fold_weight, normalize_one_conv, normalize_two_conv,
+};
 pub use pool::{avg_pool2d, max_pool2d, relu_max_pool2d};
 pub use shape::{flatten, mean, reshape, sum};
