@@ -9,6 +9,7 @@ pub mod counter;
 pub mod elementwise;
 pub mod gemm;
 pub mod geometry;
+mod lanes;
 pub mod loss;
 pub mod momentum;
 mod params;

@@ -5,6 +5,7 @@ use super::network::{Network, Node};
 use super::plan::Step;
 use super::quantizer::Slot;
 use crate::autograd::{Tape, Var};
+use crate::kernel::quantize::Observation;
 use crate::ops;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
@@ -198,6 +199,10 @@ impl Runner<'_> {
     fn quantized(&self, x: &Var, node: &Node, slot: Slot) -> Result<Var> {
         let Some(quantizer) = node.quantizers.get(slot) else { return Ok(x.clone()) };
         let state = self.network.range_state(node, slot)?;
-        ops::fake_quant(x, &state, &quantizer.rule, self.mode == Mode::Train)
+        let observation = match self.mode {
+            Mode::Train => Observation::Train,
+            Mode::Eval => Observation::Off,
+        };
+        ops::fake_quant(x, &state, &quantizer.rule, observation)
     }
 }

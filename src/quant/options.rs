@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::counter::NEVER;
 use crate::kernel::quantize::{GridRule, Observer};
 use crate::{Error, Result};
 
@@ -49,6 +50,7 @@ impl QuantOptions {
             narrow_range: self.narrow_range,
             observer: self.observer,
             delay: self.quant_delay,
+            freeze: NEVER,
         }
     }
 }
