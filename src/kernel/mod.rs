@@ -10,6 +10,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod geometry;
 mod lanes;
+pub mod learned_step;
 pub mod loss;
 pub mod momentum;
 mod params;
