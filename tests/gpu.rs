@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use common::gpu;
 use simqat::gpu::{Gpu, GpuOptions, MemoryUse};
+use simqat::kernel::counter::NEVER;
 use simqat::kernel::elementwise::{Binary, Unary, binary, unary};
 use simqat::kernel::momentum::{Settings, update};
 use simqat::kernel::pool::{Window, max_forward};
@@ -438,8 +439,9 @@ fn shapes_go_through_the_launchers_without_a_driver() {
         narrow_range: true,
         observer: quantize::Observer::LastBatch,
         delay: 0,
+        freeze: NEVER,
     };
-    let grids = quantize::lay_grid(&x, &state, &rule, true).unwrap();
+    let grids = quantize::lay_grid(&x, &state, &rule, quantize::Observation::Train).unwrap();
     assert_eq!(quantize::fake_quant(&x, &grids).unwrap().shape(), x.shape());
     let (recording, z) = gpu.record(|| work(&logits, &logits)).unwrap();
     recording.replay().unwrap();

@@ -254,7 +254,8 @@ fn quantizers_sit_where_the_rules_put_them() {
 fn pooling_and_flattening_hand_the_grid_on() {
     let network = lenet5(10, LeNet5Init::He).build(&Gpu::noop(), 1).unwrap();
     let quantized = SimQat::default().apply(&network).unwrap();
-    let expected = [("conv1", "i-w-"), ("relu1", "---o"), ("conv2", "--w-"), ("fc1", "--w-"), ("fc3", "--wo")];
+    let expected =
+        [("conv1", "i-w-"), ("relu1", "---o"), ("conv2", "--w-"), ("fc1", "--w-"), ("fc3", "--wo")];
     for (layer, expected) in expected {
         assert_eq!(slots(&quantized, layer), expected, "{layer}");
     }
@@ -269,7 +270,10 @@ fn behind_a_skipped_layer_its_consumers_quantize_their_inputs() {
     };
     let without_stem = skip("stem*");
     assert_eq!(slots(&without_stem, "stem"), "----");
-    assert_eq!((slots(&without_stem, "inner"), slots(&without_stem, "again")), ("i-wo".into(), "-j-o".into()));
+    assert_eq!(
+        (slots(&without_stem, "inner"), slots(&without_stem, "again")),
+        ("i-wo".into(), "-j-o".into())
+    );
     // The ReLU is not quantized, so the convolution before it is not left to it.
     assert_eq!(slots(&skip("stem_relu"), "stem"), "i-wo");
     // A ReLU behind a float layer needs no grid before it.
@@ -367,7 +371,9 @@ fn running_statistics_follow_as_in_the_float_network() {
         quantized.iter().for_each(|n| drop(n.train_pass(&x).unwrap()));
     }
     for (network, fold) in quantized.iter().zip(FOLDS) {
-        for name in ["bn1.running_mean", "bn1.running_var", "bn2.running_mean", "bn2.running_var", "bn3.running_var"] {
+        for name in
+            ["bn1.running_mean", "bn1.running_var", "bn2.running_mean", "bn2.running_var", "bn3.running_var"]
+        {
             assert_close(&format!("{fold:?}: {name}"), &read(network, name), &read(&float, name), 1e-4, 1e-5);
         }
         assert_eq!(steps(network, "bn1.steps"), 3);
@@ -505,8 +511,7 @@ fn options_without_effect_are_named() {
         ),
         (
             &plain,
-            SimQat::default()
-                .for_layers("*", LayerOptions { skip: Some(true), ..Default::default() }),
+            SimQat::default().for_layers("*", LayerOptions { skip: Some(true), ..Default::default() }),
             &["no layer is left"],
         ),
     ];
@@ -608,7 +613,8 @@ fn calibration_finds_ranges_and_changes_nothing_else() {
             let high = values.iter().copied().fold(0.0, f32::max);
             (low, high)
         };
-        let (low, high) = batches.iter().map(ends).fold((0.0, 0.0), |a, e| (a.0 + e.0 / 3.0, a.1 + e.1 / 3.0));
+        let (low, high) =
+            batches.iter().map(ends).fold((0.0, 0.0), |a, e| (a.0 + e.0 / 3.0, a.1 + e.1 / 3.0));
         // Three roundings of numbers around 3.
         assert_close("low", &read(&network, "conv1.input_quantizer.min"), &[low], 1e-6, 0.0);
         assert_close("high", &read(&network, "conv1.input_quantizer.max"), &[high], 1e-6, 0.0);
@@ -673,7 +679,8 @@ fn every_combination_of_options_runs() {
         for style in [Style::Deploy, Style::GoldenStick] {
             for observer in observers {
                 for bits in [2, 5, 8] {
-                    let simqat = SimQat::preset(style).fold(fold).bits(bits, bits).observer(observer, observer);
+                    let simqat =
+                        SimQat::preset(style).fold(fold).bits(bits, bits).observer(observer, observer);
                     let quantized = simqat.apply(&network).unwrap();
                     let pass = quantized.train_pass(&x).unwrap();
                     let seed = Tensor::full(&gpu(), pass.output.tensor().shape(), 1.0).unwrap();

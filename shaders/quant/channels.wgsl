@@ -10,20 +10,23 @@
 @group(0) @binding(4) var<storage, read_write> grids: array<Grid>;
 @group(0) @binding(5) var<storage, read_write> y: array<Value>;
 // length is in elements of x (four values each with `vectors`).
-struct Params { length: u32, delay: u32, momentum: f32 }
+struct Params { length: u32, delay: u32, freeze: u32, rate: f32 }
 @group(0) @binding(6) var<uniform> params: Params;
 
 @compute @workgroup_size(lanes)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let channel = group.x;
   let base = channel * params.length;
-  let step = steps[channel];
+  let counter = steps[channel];
   var range = vec2(minimum[channel], maximum[channel]);
 //% if observe
+  let moves = !stands_still(counter, params.freeze);
+  // A range that stands still needs no look at the values. All lanes run along to the join, which they do together.
+  let seen = select(0u, params.length, moves);
   // Lanes beyond the channel repeat its first value, which changes no minimum.
   var low = x[base + select(0u, lane, lane < params.length)];
   var high = low;
-  for (var k = lane + lanes; k < params.length; k += lanes) {
+  for (var k = lane + lanes; k < seen; k += lanes) {
     let value = x[base + k];
     low = min(low, value);
     high = max(high, value);
@@ -33,21 +36,24 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 //% else
   let own = vec2(low, high);
 //% endif
-  range = followed(range, joined(lane, own), step, params.momentum);
+  let batch = joined(lane, own);
+  if (moves) { range = followed(range, batch, counter, params.rate); }
 //% endif
   range = balanced(range);
   var grid = grid_of(range.x, range.y);
 //% if observe
-  if (step < params.delay) { grid.action = passes; }
+  if (count_of(counter) < params.delay) { grid.action = passes; }
 //% endif
   for (var k = lane; k < params.length; k += lanes) {
     y[base + k] = rounded(x[base + k], grid);
   }
   if (lane == 0u) {
 //% if observe
-    minimum[channel] = range.x;
-    maximum[channel] = range.y;
-    steps[channel] = step + 1u;
+    if (moves) {
+      minimum[channel] = range.x;
+      maximum[channel] = range.y;
+    }
+    steps[channel] = counted(counter);
 //% endif
     grids[channel] = grid;
   }

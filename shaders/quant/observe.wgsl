@@ -1,5 +1,6 @@
 // Smallest and largest value of each channel, in pieces: [C, length] -> [C, pieces, 2]. `update_range` joins
-// the pieces.
+// the pieces; of a channel whose range stands still it looks at none, and none is written.
+//% include "common/counter.wgsl"
 
 //% if vectors
 alias Value = vec4<f32>;
@@ -7,15 +8,16 @@ alias Value = vec4<f32>;
 alias Value = f32;
 //% endif
 @group(0) @binding(0) var<storage, read> x: array<Value>;
-@group(0) @binding(1) var<storage, read_write> pieces: array<vec2<f32>>;
+@group(0) @binding(1) var<storage, read> steps: array<u32>;
+@group(0) @binding(2) var<storage, read_write> pieces: array<vec2<f32>>;
 // length is in elements of x (four values each with `vectors`).
-struct Params { length: u32, pieces: u32 }
-@group(0) @binding(2) var<uniform> params: Params;
+struct Params { length: u32, pieces: u32, freeze: u32 }
+@group(0) @binding(3) var<uniform> params: Params;
 
 // Workgroups: x = pieces, y = channel.
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= params.pieces) { return; }
+  if (id.x >= params.pieces || stands_still(steps[id.y], params.freeze)) { return; }
   let base = id.y * params.length;
   // Neighbours take neighbouring elements, so that loads coalesce.
   let first = id.x;

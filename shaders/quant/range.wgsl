@@ -1,4 +1,5 @@
 // Ranges as vec2(low, high): joining them over the lanes of a workgroup, and moving an observed one.
+//% include "common/counter.wgsl"
 //% include "quant/grid.wgsl"
 const lanes = /*{ lanes }*/u;
 
@@ -24,14 +25,11 @@ fn joined(lane: u32, range: vec2<f32>) -> vec2<f32> {
 }
 //% endif
 
-// The range after a batch. It always holds zero, so that zero is a code.
-fn followed(old: vec2<f32>, batch: vec2<f32>, step: u32, rate: f32) -> vec2<f32> {
-//% if observer == "moving_average"
-  // The first batch is taken whole.
-  let range = select(old + rate * (batch - old), batch, step == 0u);
-//% else
-  let range = batch;
-//% endif
+// The range after a batch, of which it takes the share `rate`. It always holds zero, so that zero is a code.
+fn followed(old: vec2<f32>, batch: vec2<f32>, counter: u32, rate: f32) -> vec2<f32> {
+  // The first batch is taken whole: before it, the range is no data's. At a rate of 1, old + (batch - old) would
+  // round.
+  let range = select(old + rate * (batch - old), batch, count_of(counter) == 0u || rate == 1.0);
   return vec2(min(range.x, 0.0), max(range.y, 0.0));
 }
 

@@ -1,5 +1,5 @@
-// Moves each channel's observed range by this batch's, counts the step, and lays the grid. One workgroup for
-// each channel. Without `observe` (evaluation, frozen observers) the range stays and only the grid is laid.
+// Moves each channel's observed range by this batch's unless it stands still, counts the step, and lays the grid.
+// One workgroup for each channel. Without `observe` (evaluation) the range stays and only the grid is laid.
 //% include "quant/range.wgsl"
 
 //% set first = 1 if observe else 0
@@ -10,7 +10,7 @@
 @group(0) @binding(/*{ first + 1 }*/) var<storage, read_write> maximum: array<f32>;
 @group(0) @binding(/*{ first + 2 }*/) var<storage, read_write> steps: array<u32>;
 @group(0) @binding(/*{ first + 3 }*/) var<storage, read_write> grids: array<Grid>;
-struct Params { pieces: u32, delay: u32, momentum: f32 }
+struct Params { pieces: u32, delay: u32, freeze: u32, rate: f32 }
 @group(0) @binding(/*{ first + 4 }*/) var<uniform> params: Params;
 
 @compute @workgroup_size(lanes)
@@ -28,17 +28,20 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
 //% endif
   if (lane == 0u) {
     var range = vec2(minimum[channel], maximum[channel]);
-    let step = steps[channel];
+    let counter = steps[channel];
 //% if observe
-    range = followed(range, seen, step, params.momentum);
+    let moves = !stands_still(counter, params.freeze);
+    if (moves) { range = followed(range, seen, counter, params.rate); }
 //% endif
     range = balanced(range);
     var grid = grid_of(range.x, range.y);
 //% if observe
-    minimum[channel] = range.x;
-    maximum[channel] = range.y;
-    steps[channel] = step + 1u;
-    if (step < params.delay) { grid.action = passes; }
+    if (moves) {
+      minimum[channel] = range.x;
+      maximum[channel] = range.y;
+    }
+    steps[channel] = counted(counter);
+    if (count_of(counter) < params.delay) { grid.action = passes; }
 //% endif
     grids[channel] = grid;
   }

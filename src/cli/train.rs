@@ -155,6 +155,7 @@ impl Training<'_> {
             data: self.data,
             folder: self.folder,
             resume,
+            from: None,
             stop: &self.stop,
         };
         let advice = match self.recipe.model.init {

@@ -9,6 +9,8 @@ pub mod counter;
 pub mod elementwise;
 pub mod gemm;
 pub mod geometry;
+mod lanes;
+pub mod learned_step;
 pub mod loss;
 pub mod momentum;
 pub mod norm;

@@ -1,9 +1,10 @@
 //! Fake quantization: observing ranges, laying grids, rounding to them, and the straight-through gradient.
 
 use super::catalogue::{Entry, entry};
+use super::counter::FROZEN;
+use super::lanes::Lanes;
 use super::params::params;
 use super::{extent, same_shape, spread};
-use crate::gpu::Gpu;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -34,6 +35,25 @@ pub struct GridRule {
     pub observer: Observer,
     /// Training steps that pass values unchanged.
     pub delay: u32,
+    /// Training steps after which the range stands still; [`NEVER`](super::counter::NEVER) for none.
+    pub freeze: u32,
+}
+
+/// What a pass does to the state of a quantizer, and to values. A state whose counter carries the mark
+/// [`FROZEN`] stands still in every pass; its steps are counted all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// Nothing: the range stays, values are always rounded (evaluation).
+    Off,
+    /// Training: the range follows by the rule, the step is counted, values pass unchanged before the rule's
+    /// delay.
+    Train,
+    /// Calibration: the range becomes the mean of the batches' ranges so far, whatever the rule's observer and
+    /// however many steps it has seen; the step is counted, values pass unchanged.
+    Calibrate {
+        /// Number of the batch, from 0: the first is taken whole, later ones at the rate 1 / (batch + 1).
+        batch: u32,
+    },
 }
 
 /// The state of a quantizer, on the device: one entry for each channel, or one in all.
@@ -47,10 +67,38 @@ pub struct RangeState {
     pub steps: Tensor,
 }
 
-params!(ObserveParams { length: u32, pieces: u32 });
-params!(UpdateParams { pieces: u32, delay: u32, momentum: f32 });
+params!(ObserveParams { length: u32, pieces: u32, freeze: u32 });
+params!(UpdateParams { pieces: u32, delay: u32, freeze: u32, rate: f32 });
 params!(QuantParams { length: u32, stride: u32 });
-params!(ChannelsParams { length: u32, delay: u32, momentum: f32 });
+params!(ChannelsParams { length: u32, delay: u32, freeze: u32, rate: f32 });
+
+/// How a range follows a batch: run-time parameters, so that one pipeline serves every rule and calibration.
+#[derive(Clone, Copy, Default)]
+struct Following {
+    /// Steps that pass values unchanged.
+    delay: u32,
+    /// Steps after which the range stands still.
+    freeze: u32,
+    /// Share of the batch in the new range; at 1 the batch is taken whole, to the bit.
+    rate: f32,
+}
+
+impl Following {
+    /// `None` where the range stays and nothing is counted.
+    fn of(rule: &GridRule, observation: Observation) -> Option<Following> {
+        let rate = match (observation, rule.observer) {
+            (Observation::Off, _) => return None,
+            // No count reaches the mark, so all of calibration passes values, and only the mark holds a range.
+            (Observation::Calibrate { batch }, _) => {
+                let rate = 1.0 / (batch as f32 + 1.0);
+                return Some(Following { delay: FROZEN, freeze: FROZEN, rate });
+            }
+            (Observation::Train, Observer::LastBatch) => 1.0,
+            (Observation::Train, Observer::MovingAverage) => MOVING_AVERAGE_RATE,
+        };
+        Some(Following { delay: rule.delay, freeze: rule.freeze, rate })
+    }
+}
 
 /// Elements that one invocation of the observer reads, unless there are too many pieces.
 const PIECE: usize = 16;
@@ -61,43 +109,13 @@ fn observe_shader(vectors: bool) -> ShaderSpec {
     ShaderSpec::new("quant/observe.wgsl").with("vectors", vectors)
 }
 
-/// How many lanes of a workgroup join a range, and whether they are one subgroup. Where shaders run on a CPU,
-/// barriers are dear and subgroups free.
-#[derive(Clone, Copy)]
-struct Lanes {
-    count: u32,
-    subgroup: bool,
-}
-
-impl Lanes {
-    const SHARED: Lanes = Lanes { count: 64, subgroup: false };
-
-    /// Values that one workgroup observes and rounds by itself: a dispatch costs a CPU adapter some 30 to 100 us.
-    fn alone(self) -> usize {
-        if self.subgroup { 16_384 } else { 2048 }
-    }
-
-    fn of(gpu: &Gpu) -> Self {
-        match gpu.caps().subgroup_size {
-            Some(count) if gpu.caps().prefers_broadcast() => Lanes { count, subgroup: true },
-            _ => Lanes::SHARED,
-        }
-    }
-}
-
 fn range_shader(file: &'static str, rule: &GridRule, observe: bool, lanes: Lanes) -> ShaderSpec {
-    let observer = match rule.observer {
-        Observer::MovingAverage if observe => "moving_average",
-        _ => "last_batch",
-    };
-    ShaderSpec::new(file)
+    let spec = ShaderSpec::new(file)
         .with("bits", rule.bits)
         .with("narrow_range", rule.narrow_range)
         .with("symmetric", rule.symmetric)
-        .with("observer", observer)
-        .with("observe", observe)
-        .with("lanes", lanes.count)
-        .with("subgroup", lanes.subgroup)
+        .with("observe", observe);
+    lanes.give(spec)
 }
 
 fn update_shader(rule: &GridRule, observe: bool, lanes: Lanes) -> ShaderSpec {
@@ -123,18 +141,25 @@ fn apply_shader(file: &'static str, vectors: bool, per_channel: bool, unroll: u3
 /// Invocations of a workgroup along a channel, which may be short.
 const ALONG_CHANNEL: u32 = 32;
 
-/// Observes (with `observe`), lays the grids and rounds: what [`lay_grid`] and [`fake_quant`] do one after the
+/// Observes, lays the grids and rounds: what [`lay_grid`] and [`fake_quant`] do one after the
 /// other, for several channels and for short tensors in one kernel. Returns the rounded values and the grids.
 ///
 /// # Errors
 /// As [`lay_grid`].
-pub fn quantize(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) -> Result<(Tensor, Tensor)> {
+pub fn quantize(
+    x: &Tensor,
+    state: &RangeState,
+    rule: &GridRule,
+    observation: Observation,
+) -> Result<(Tensor, Tensor)> {
     let channels = channels_of(x, state)?;
     let lanes = Lanes::of(x.gpu());
     // One workgroup can do a short tensor sooner than three dispatches can be started.
     if channels == 1 && x.count() > lanes.alone() {
-        let grids = lay_grid(x, state, rule, observe)?;
-        return Ok((fake_quant(x, &grids)?, grids));
+        let grids = lay_grid(x, state, rule, observation)?;
+        let passes = matches!(observation, Observation::Calibrate { .. });
+        let y = if passes { x.clone() } else { fake_quant(x, &grids)? };
+        return Ok((y, grids));
     }
     let gpu = x.gpu();
     let y = Tensor::empty(gpu, x.shape(), DType::F32)?;
@@ -142,63 +167,60 @@ pub fn quantize(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) 
     let length = x.count() / channels;
     let vectors = length.is_multiple_of(4);
     let elements = if vectors { length / 4 } else { length };
-    gpu.launch(channels_shader(rule, observe, lanes, vectors))
+    let following = Following::of(rule, observation);
+    let Following { delay, freeze, rate } = following.unwrap_or_default();
+    gpu.launch(channels_shader(rule, following.is_some(), lanes, vectors))
         .bind(x.buffer())
         .bind(state.min.buffer())
         .bind(state.max.buffer())
         .bind(state.steps.buffer())
         .bind(grids.buffer())
         .bind(y.buffer())
-        .params(&ChannelsParams {
-            length: extent(elements, "the size of a channel")?,
-            delay: rule.delay,
-            momentum: MOVING_AVERAGE_RATE,
-        })
+        .params(&ChannelsParams { length: extent(elements, "the size of a channel")?, delay, freeze, rate })
         .groups([extent(channels, "the number of channels")?, 1, 1])?;
     Ok((y, grids))
 }
 
 /// A grid for each channel: [lo, hi, scale, action], f32 [C, 4].
 ///
-/// With `observe`, the ranges first move by the values of `x` (seen as [C, ...], or as one channel) and the
-/// step is counted; a step before the rule's delay gives a grid that passes values unchanged.
+/// Where the pass observes, the ranges first move by the values of `x` (seen as [C, ...], or as one channel)
+/// unless they stand still, and the step is counted; a training step before the rule's delay, and calibration,
+/// give a grid that passes values unchanged.
 ///
 /// # Errors
 /// Where the state does not fit `x`, or the device has failed.
-pub fn lay_grid(x: &Tensor, state: &RangeState, rule: &GridRule, observe: bool) -> Result<Tensor> {
+pub fn lay_grid(x: &Tensor, state: &RangeState, rule: &GridRule, observation: Observation) -> Result<Tensor> {
     let channels = channels_of(x, state)?;
     let gpu = x.gpu();
     let grids = Tensor::empty(gpu, [channels, 4], DType::F32)?;
-    let length = x.count() / channels;
-    let vectors = length.is_multiple_of(4);
-    let elements = if vectors { length / 4 } else { length };
-    // At most so many that one workgroup joins them quickly.
-    let pieces = if observe { elements.div_ceil(PIECE).min(MOST_PIECES) } else { 1 };
-    let partial = if observe {
-        let partial = Tensor::empty(gpu, [channels, pieces, 2], DType::F32)?;
+    let groups = extent(channels, "the number of channels")?;
+    let following = Following::of(rule, observation);
+    let mut launch = gpu.launch(update_shader(rule, following.is_some(), Lanes::of(gpu)));
+    let mut params = UpdateParams::default();
+    if let Some(Following { delay, freeze, rate }) = following {
+        let length = x.count() / channels;
+        let vectors = length.is_multiple_of(4);
+        let elements = if vectors { length / 4 } else { length };
+        // At most so many that one workgroup joins them quickly.
+        let pieces = elements.div_ceil(PIECE).min(MOST_PIECES) as u32;
+        let partial = Tensor::empty(gpu, [channels, pieces as usize, 2], DType::F32)?;
+        let length = extent(elements, "the number of values")?;
         gpu.launch(observe_shader(vectors))
             .bind(x.buffer())
+            .bind(state.steps.buffer())
             .bind(partial.buffer())
-            .params(&ObserveParams {
-                length: extent(elements, "the number of values")?,
-                pieces: pieces as u32,
-            })
-            .groups([pieces.div_ceil(8) as u32, extent(channels, "the number of channels")?, 1])?;
-        partial
-    } else {
-        grids.clone()
-    };
-    let mut launch = gpu.launch(update_shader(rule, observe, Lanes::of(gpu)));
-    if observe {
+            .params(&ObserveParams { length, pieces, freeze })
+            .groups([pieces.div_ceil(8), groups, 1])?;
         launch = launch.bind(partial.buffer());
+        params = UpdateParams { pieces, delay, freeze, rate };
     }
     launch
         .bind(state.min.buffer())
         .bind(state.max.buffer())
         .bind(state.steps.buffer())
         .bind(grids.buffer())
-        .params(&UpdateParams { pieces: pieces as u32, delay: rule.delay, momentum: MOVING_AVERAGE_RATE })
-        .groups([extent(channels, "the number of channels")?, 1, 1])?;
+        .params(&params)
+        .groups([groups, 1, 1])?;
     Ok(grids)
 }
 
@@ -264,18 +286,17 @@ pub fn straight_through(dy: &Tensor, x: &Tensor, grids: &Tensor) -> Result<Tenso
 }
 
 pub(super) fn variants() -> Vec<Entry> {
-    let observers = [Observer::LastBatch, Observer::MovingAverage];
     let mut all: Vec<Entry> = [true, false].map(|v| entry(observe_shader(v), ObserveParams::LAYOUT)).into();
-    for (bits, observer) in (2..=8).flat_map(|bits| observers.map(|o| (bits, o))) {
-        for flags in 0..8 {
-            let [symmetric, narrow_range, observe] = [1, 2, 4].map(|bit| flags & bit != 0);
-            let rule = GridRule { bits, symmetric, narrow_range, observer, delay: 0 };
-            for lanes in [Lanes::SHARED, Lanes { count: 8, subgroup: true }] {
-                all.push(entry(update_shader(&rule, observe, lanes), UpdateParams::LAYOUT));
-                for vectors in [false, true] {
-                    let spec = channels_shader(&rule, observe, lanes, vectors);
-                    all.push(entry(spec, ChannelsParams::LAYOUT));
-                }
+    for (bits, flags) in (2..=8).flat_map(|bits| (0..8).map(move |flags| (bits, flags))) {
+        let [symmetric, narrow_range, observe] = [1, 2, 4].map(|bit| flags & bit != 0);
+        // What is missing here comes to the shaders at run time.
+        let rule =
+            GridRule { bits, symmetric, narrow_range, observer: Observer::LastBatch, delay: 0, freeze: 0 };
+        for lanes in Lanes::KINDS {
+            all.push(entry(update_shader(&rule, observe, lanes), UpdateParams::LAYOUT));
+            for vectors in [false, true] {
+                let spec = channels_shader(&rule, observe, lanes, vectors);
+                all.push(entry(spec, ChannelsParams::LAYOUT));
             }
         }
     }

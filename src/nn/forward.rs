@@ -10,7 +10,7 @@ use crate::autograd::{Tape, Var};
 use crate::kernel::counter::NEVER;
 use crate::kernel::norm::NormState;
 use crate::kernel::quantize::Observation;
-use crate::ops::{self, Statistics};
+use crate::ops::{self, Fold, FoldForm, Statistics};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -270,7 +270,8 @@ impl Runner<'_> {
     /// The variable of a parameter; a constant, where it is not trained or nobody asks for gradients.
     fn parameter(&mut self, name: &str) -> Result<Var> {
         let index = self.network.parameter_index(name);
-        let index = index.ok_or_else(|| Error::Invalid(format!("the network has no parameter \"{name}\"")))?;
+        let index =
+            index.ok_or_else(|| Error::Invalid(format!("the network has no parameter \"{name}\"")))?;
         let parameter = &self.network.parameters()[index];
         let Some(tape) = self.tape.as_ref().filter(|_| parameter.trainable) else {
             return Ok(Var::constant(parameter.tensor.clone()));
@@ -302,4 +303,36 @@ struct Normalization {
     state: NormState,
     eps: f32,
     statistics: Statistics,
+}
+
+impl Normalization {
+    fn batch_norm(&self, x: &Var, relu: bool) -> Result<Var> {
+        ops::batch_norm(x, &self.gamma, &self.beta, &self.state, self.eps, self.statistics, relu)
+    }
+
+    /// The weights of the folded convolution.
+    fn fold(&self, weight: &Var, fold: BnFold) -> Result<Var> {
+        let form = match fold {
+            BnFold::TwoConv => FoldForm::TwoConv,
+            BnFold::OneConv | BnFold::Without => FoldForm::OneConv(self.statistics),
+        };
+        ops::fold_weight(weight, &self.gamma, &self.state, self.eps, form)
+    }
+
+    /// What stands behind the folded convolution `z`.
+    fn behind_fold(
+        &self,
+        fold: BnFold,
+        z: &Var,
+        z0: Option<&Var>,
+        bias: Option<&Var>,
+        relu: bool,
+    ) -> Result<Var> {
+        let (gamma, beta, state) = (&self.gamma, &self.beta, &self.state);
+        let all = Fold { gamma, beta, bias, state, eps: self.eps, statistics: self.statistics };
+        match fold {
+            BnFold::TwoConv => ops::normalize_two_conv(z, z0, &all, relu),
+            BnFold::OneConv | BnFold::Without => ops::normalize_one_conv(z, &all, relu),
+        }
+    }
 }

@@ -128,7 +128,9 @@ impl Layer {
                 weight_and_bias([dense.out_features, dense.in_features].into(), dense.init, dense.bias)
             }
             Layer::BatchNorm2d(norm) => norm.parameters(name),
-            Layer::Conv2dBn(layer) => [of_conv(&layer.conv), layer.norm.parameters(&layer.norm_name)].concat(),
+            Layer::Conv2dBn(layer) => {
+                [of_conv(&layer.conv), layer.norm.parameters(&layer.norm_name)].concat()
+            }
             Layer::Custom(custom) => {
                 custom.parameters().into_iter().map(|(own, shape, init)| drawn(&own, shape, init)).collect()
             }

@@ -2,7 +2,7 @@
 //! `ops::fake_quant` and `ops::learned_step`; who puts them there is the floor above (`quant`).
 
 use super::layer::{ParameterSpec, Start};
-use crate::kernel::learned_step::StepRule;
+use crate::kernel::learned_step::{StepRule, UNSET};
 use crate::kernel::quantize::GridRule;
 use crate::tensor::init::Init;
 
@@ -51,7 +51,7 @@ impl FakeQuantizer {
                 of("steps", Start::Count, false),
             ],
             QuantizerRule::LearnedStep(_) => {
-                vec![of("scale", constant(1.0), true), of("steps", Start::Count, false)]
+                vec![of("scale", constant(UNSET), true), of("steps", Start::Count, false)]
             }
         }
     }

@@ -2,19 +2,22 @@
 
 use crate::Result;
 use crate::autograd::{Backward, Var};
-use crate::kernel::quantize::{self, GridRule, RangeState};
+use crate::kernel::quantize::{self, GridRule, Observation, RangeState};
 use crate::tensor::Tensor;
 
 /// `x` rounded to the grid of the observed range; a float again.
 ///
-/// With `observe` (training), the range first follows `x` and the step is counted; before the rule's delay
-/// has passed, values go through unchanged. Without (evaluation), the range stays and values are always
-/// rounded. A state of more than one entry is per channel, over the first axis.
+/// What happens to the range, and whether values are rounded or go through unchanged, is told by `observation`
+/// and decided on the device. A state of more than one entry is per channel, over the first axis.
 ///
 /// # Errors
 /// Where the state does not fit `x`, or the device has failed.
-pub fn fake_quant(x: &Var, state: &RangeState, rule: &GridRule, observe: bool) -> Result<Var> {
-    let (y, grids) = quantize::quantize(x.tensor(), state, rule, observe)?;
+pub fn fake_quant(x: &Var, state: &RangeState, rule: &GridRule, observation: Observation) -> Result<Var> {
+    let (y, grids) = quantize::quantize(x.tensor(), state, rule, observation)?;
+    // Calibration passes values, and so gradients, whatever the device knows.
+    if let Observation::Calibrate { .. } = observation {
+        return Ok(x.clone());
+    }
     Var::record(y, &[x], || StraightThrough { x: x.tensor().clone(), grids })
 }
 

@@ -5,6 +5,7 @@ mod arithmetic;
 mod conv;
 mod dense;
 mod fake_quant;
+mod learned_step;
 mod loss;
 mod norm;
 mod pool;
@@ -15,6 +16,7 @@ pub use arithmetic::{add, div, mul, mul_scalar, sub};
 pub use conv::conv2d;
 pub use dense::{dense, matmul};
 pub use fake_quant::fake_quant;
+pub use learned_step::learned_step_quant;
 pub use loss::{Loss, softmax_cross_entropy};
 pub use norm::{
     Fold, FoldForm, NormState, Statistics, batch_norm, fold_weight, normalize_one_conv, normalize_two_conv,

@@ -103,8 +103,7 @@ impl SimQat {
     /// Fails where options for layers cannot be used.
     pub(super) fn validate_layers(&self) -> Result<()> {
         for (pattern, options) in &self.layer {
-            let mut settings =
-                Settings { skip: false, activations: self.activations, weights: self.weights };
+            let mut settings = Settings { skip: false, activations: self.activations, weights: self.weights };
             options.change(&mut settings);
             settings
                 .activations

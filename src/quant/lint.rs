@@ -74,8 +74,7 @@ impl SimQat {
         let preset = findings.preset.clone();
         let settings = || graph.nodes.iter().map(|n| self.settings_for(&n.name)).filter(|s| !s.skip);
         let learned = |observer| observer == Observer::LearnedStep;
-        let all_learned =
-            settings().all(|s| learned(s.activations.observer) && learned(s.weights.observer));
+        let all_learned = settings().all(|s| learned(s.activations.observer) && learned(s.weights.observer));
         if self.freeze_observers != preset.freeze_observers && all_learned {
             let reason = "every quantizer learns its step, and none observes a range";
             findings.add("freeze_observers", self.freeze_observers, reason);

@@ -51,9 +51,9 @@ fn quantizers_of(
     // Behind a layer whose only consumer is an activation, an integer kernel applies both before it rounds.
     let left_to_activation = simqat.style == Style::Deploy
         && !matches!(node.layer, Layer::Activation(_))
-        && graph.only_consumer(id).is_some_and(|next| {
-            matches!(graph.nodes[next].layer, Layer::Activation(_)) && wrapped[next]
-        });
+        && graph
+            .only_consumer(id)
+            .is_some_and(|next| matches!(graph.nodes[next].layer, Layer::Activation(_)) && wrapped[next]);
     Quantizers {
         input: input(0),
         second_input: input(1),
@@ -84,8 +84,8 @@ fn can_be_negative(graph: &Graph, id: NodeId) -> bool {
     let any_input = || node.inputs.iter().any(|&input| can_be_negative(graph, input));
     match &node.layer {
         Layer::Activation(kind) => match kind {
-            Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::HSigmoid => false,
-            Activation::LeakyRelu(_) | Activation::Tanh | Activation::HSwish => true,
+            Activation::Relu | Activation::Relu6 | Activation::Sigmoid => false,
+            Activation::LeakyRelu(_) | Activation::Tanh => true,
         },
         Layer::MaxPool2d(_) | Layer::AvgPool2d { .. } | Layer::Flatten | Layer::Add => any_input(),
         Layer::Input

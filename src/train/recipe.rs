@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::feed::Normalization;
 use super::trainer::{RunMode, TrainerOptions};
 use crate::gpu::Gpu;
-use crate::nn::{Network, NetworkBuilder};
 use crate::nn::models::{LeNet5Init, convbn, lenet5};
+use crate::nn::{Network, NetworkBuilder};
 use crate::optim::MomentumOptions;
 use crate::quant::SimQat;
 use crate::{Error, Result, settings};
@@ -244,9 +244,9 @@ impl Recipe {
             ("convbn", LeNet5Init::ModelZoo) => Err(Error::Invalid(
                 "model.init = \"model_zoo\": the model zoo has no \"convbn\"; use \"he\"".into(),
             )),
-            (other, _) => Err(Error::Invalid(format!(
-                "model.name = \"{other}\": there are \"lenet5\" and \"convbn\""
-            ))),
+            (other, _) => {
+                Err(Error::Invalid(format!("model.name = \"{other}\": there are \"lenet5\" and \"convbn\"")))
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Fake quantization is a staircase: its gradient is a rule, not a slope, and is held against the rule.
 
 use simqat::autograd::{Tape, Var};
+use simqat::kernel::counter::NEVER;
+use simqat::kernel::quantize::Observation::{self, Off, Train};
 use simqat::kernel::quantize::{GridRule, Observer, RangeState};
 use simqat::ops::{fake_quant, mul};
 use simqat::tensor::Tensor;
@@ -9,8 +11,14 @@ use super::common::fake_quant::{Grid, Range};
 use super::common::{assert_bits, gpu};
 use super::{away_from_zero, draw, tensor};
 
-const RULE: GridRule =
-    GridRule { bits: 4, symmetric: false, narrow_range: false, observer: Observer::LastBatch, delay: 0 };
+const RULE: GridRule = GridRule {
+    bits: 4,
+    symmetric: false,
+    narrow_range: false,
+    observer: Observer::LastBatch,
+    delay: 0,
+    freeze: NEVER,
+};
 
 fn state(ranges: &[Range]) -> RangeState {
     let channels = ranges.len();
@@ -24,7 +32,7 @@ fn state(ranges: &[Range]) -> RangeState {
 }
 
 /// Values and gradient of a * fq(b * x), in the middle of a graph, against the rule.
-fn check(rule: &GridRule, ranges: &mut [Range], x: &[f32], observe: bool) {
+fn check(rule: &GridRule, ranges: &mut [Range], x: &[f32], observation: Observation) {
     let channels = ranges.len();
     let shape = [channels, x.len() / channels];
     let (before, behind) = (draw(shape, 7), draw(shape, 8));
@@ -32,7 +40,7 @@ fn check(rule: &GridRule, ranges: &mut [Range], x: &[f32], observe: bool) {
     let tape = Tape::new();
     let leaf = tape.leaf(&tensor(shape, x));
     let inner = mul(&leaf, &Var::constant(before.clone())).unwrap();
-    let y = fake_quant(&inner, &device, rule, observe).unwrap();
+    let y = fake_quant(&inner, &device, rule, observation).unwrap();
     let out = mul(&y, &Var::constant(behind.clone())).unwrap();
     let seed = draw(shape, 9);
     let gradients = tape.backward_from(&out, seed.clone()).unwrap();
@@ -40,18 +48,25 @@ fn check(rule: &GridRule, ranges: &mut [Range], x: &[f32], observe: bool) {
     let [before, behind, seed] = [before, behind, seed].map(|t| t.read_f32().unwrap());
     let inner: Vec<f32> = x.iter().zip(&before).map(|(x, b)| x * b).collect();
     let row = shape[1];
-    let grids: Vec<Grid> = ranges
-        .iter_mut()
-        .zip(inner.chunks(row))
-        .map(|(range, x)| if observe { range.observe(x, rule) } else { Grid::of(range.min, range.max, rule) })
-        .collect();
+    let grids: Vec<Grid> =
+        ranges
+            .iter_mut()
+            .zip(inner.chunks(row))
+            .map(|(range, x)| {
+                if observation == Train {
+                    range.observe(x, rule)
+                } else {
+                    Grid::of(range.min, range.max, rule)
+                }
+            })
+            .collect();
     let values: Vec<f32> = inner.iter().enumerate().map(|(i, &x)| grids[i / row].apply(x)).collect();
     let slopes: Vec<f32> =
         (0..x.len()).map(|i| grids[i / row].gradient(seed[i] * behind[i], inner[i]) * before[i]).collect();
     assert_bits("values", &y.tensor().read_f32().unwrap(), &values);
     let found = gradients.of(&leaf).unwrap().read_f32().unwrap();
     // Every product is of the same two numbers: equal, but for the sign of nothing.
-    assert_eq!(found, slopes, "{rule:?}, observing: {observe}");
+    assert_eq!(found, slopes, "{rule:?}, {observation:?}");
 }
 
 #[test]
@@ -61,13 +76,13 @@ fn the_gradient_passes_within_the_grid_and_nowhere_else() {
         let rule = GridRule { symmetric, narrow_range, ..RULE };
         // Narrower than the values, so that some lie outside.
         let narrow = Range { min: -1.0, max: 0.7, steps: 5 };
-        check(&rule, &mut [narrow], &x, false);
-        check(&rule, &mut [narrow, Range { min: -0.2, max: 2.0, steps: 5 }], &x, false);
+        check(&rule, &mut [narrow], &x, Off);
+        check(&rule, &mut [narrow, Range { min: -0.2, max: 2.0, steps: 5 }], &x, Off);
         // Observing: the grid is that of these values, and nudging zero onto it may leave an end outside.
-        check(&rule, &mut [Range::START], &x, true);
-        check(&rule, &mut [Range::START; 3], &x, true);
+        check(&rule, &mut [Range::START], &x, Train);
+        check(&rule, &mut [Range::START; 3], &x, Train);
         let moving = GridRule { observer: Observer::MovingAverage, ..rule };
-        check(&moving, &mut [narrow; 3], &x, true);
+        check(&moving, &mut [narrow; 3], &x, Train);
     }
 }
 
@@ -76,13 +91,13 @@ fn before_the_delay_is_over_the_gradient_passes_everywhere() {
     let rule = GridRule { delay: 2, observer: Observer::MovingAverage, ..RULE };
     let mut ranges = [Range { min: -0.1, max: 0.1, steps: 1 }];
     // The last step that passes, and the first that does not.
-    check(&rule, &mut ranges, &away_from_zero(30, 2), true);
-    check(&rule, &mut ranges, &away_from_zero(30, 3), true);
+    check(&rule, &mut ranges, &away_from_zero(30, 2), Train);
+    check(&rule, &mut ranges, &away_from_zero(30, 3), Train);
 }
 
 #[test]
 fn a_range_of_nothing_lets_nothing_but_zero_pass() {
     let mut x = away_from_zero(10, 4);
     x[3] = 0.0;
-    check(&RULE, &mut [Range { min: 0.0, max: 0.0, steps: 1 }], &x, false);
+    check(&RULE, &mut [Range { min: 0.0, max: 0.0, steps: 1 }], &x, Off);
 }

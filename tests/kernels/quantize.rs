@@ -1,4 +1,6 @@
 use proptest::prelude::*;
+use simqat::kernel::counter::NEVER;
+use simqat::kernel::quantize::Observation::{Off, Train};
 use simqat::kernel::quantize::{
     GridRule, Observer, RangeState, fake_quant, lay_grid, quantize, straight_through,
 };
@@ -9,8 +11,14 @@ use super::common::fake_quant::{Action, Grid, Range, codes};
 use super::common::{assert_bits, gpu};
 use super::{few, tensor, values, words};
 
-const PLAIN: GridRule =
-    GridRule { bits: 8, symmetric: false, narrow_range: false, observer: Observer::LastBatch, delay: 0 };
+const PLAIN: GridRule = GridRule {
+    bits: 8,
+    symmetric: false,
+    narrow_range: false,
+    observer: Observer::LastBatch,
+    delay: 0,
+    freeze: NEVER,
+};
 const NARROW: GridRule = GridRule { narrow_range: true, ..PLAIN };
 
 fn state(ranges: &[Range]) -> RangeState {
@@ -100,7 +108,7 @@ fn golden_vectors_on_the_host_and_on_the_device() {
         let what = format!("[{min}, {max}]");
         assert_bits(&format!("{what} on the host"), &x.map(|x| grid.apply(x)), &y);
         let x = tensor([6], &x);
-        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, false).unwrap();
+        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, Off).unwrap();
         assert_bits(&what, &fake_quant(&x, &grids).unwrap().read_f32().unwrap(), &y);
     }
 }
@@ -112,7 +120,7 @@ fn golden_gradient_masks_on_the_host_and_on_the_device() {
         let what = format!("[{min}, {max}]");
         assert_bits(&format!("{what} on the host"), &x.map(|x| grid.gradient(1.0, x)), &mask);
         let x = tensor([6], &x);
-        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, false).unwrap();
+        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, Off).unwrap();
         let dx = straight_through(&tensor([6], &[1.0; 6]), &x, &grids).unwrap();
         assert_bits(&what, &dx.read_f32().unwrap(), &mask);
     }
@@ -126,7 +134,7 @@ fn golden_vectors_by_channel() {
     let x: Vec<f32> = plain.iter().flat_map(|(_, _, x, _)| *x).collect();
     let y: Vec<f32> = plain.iter().flat_map(|(_, _, _, y)| *y).collect();
     let x = tensor([plain.len(), 6], &x);
-    let grids = lay_grid(&x, &state(&ranges), &PLAIN, false).unwrap();
+    let grids = lay_grid(&x, &state(&ranges), &PLAIN, Off).unwrap();
     assert_bits("by channel", &fake_quant(&x, &grids).unwrap().read_f32().unwrap(), &y);
 }
 
@@ -144,7 +152,7 @@ fn every_width_and_kind_of_grid_to_the_bit() {
             let x = values(shape.count(), u64::from(rule.bits) + i as u64);
             let mut ranges = vec![Range::START; channels];
             let device = state(&ranges);
-            let grids = lay_grid(&tensor(&shape, &x), &device, &rule, true).unwrap();
+            let grids = lay_grid(&tensor(&shape, &x), &device, &rule, Train).unwrap();
             let chunks = x.chunks(x.len() / channels);
             let host: Vec<Grid> = ranges.iter_mut().zip(chunks).map(|(r, x)| r.observe(x, &rule)).collect();
             assert_state(&device, &ranges);
@@ -159,7 +167,7 @@ fn a_symmetric_narrow_grid_has_zero_on_its_middle_code() {
     for bits in 2..=8 {
         let rule = GridRule { bits, symmetric: true, narrow_range: true, ..PLAIN };
         let x = tensor([3], &[-0.3, 0.7, 0.1]);
-        let grids = lay_grid(&x, &state(&[Range::START]), &rule, true).unwrap().read_f32().unwrap();
+        let grids = lay_grid(&x, &state(&[Range::START]), &rule, Train).unwrap().read_f32().unwrap();
         let (qmin, qmax) = codes(&rule);
         assert_eq!(grids[0], -grids[1]);
         assert_eq!(grids[0], (qmin - (qmin + qmax) / 2.0) * grids[2], "{bits} bits");
@@ -174,7 +182,7 @@ fn zero_points_round_at_one_half_and_not_before() {
         let host = Grid::of(range.min, range.max, &PLAIN);
         assert_eq!((host.lo, host.scale), (lo, 1.0));
         let x = trying(&host, 40, 1);
-        let grids = lay_grid(&tensor([40], &x), &state(&[range]), &PLAIN, false).unwrap();
+        let grids = lay_grid(&tensor([40], &x), &state(&[range]), &PLAIN, Off).unwrap();
         assert_applies(&format!("{range:?}"), &[40].into(), &x, &grids, &[host]);
     }
 }
@@ -190,7 +198,7 @@ fn shapes_of_every_kernel_variant() {
         let x = values(shape.count(), length as u64);
         let mut ranges = vec![Range::START; channels];
         let device = state(&ranges);
-        let grids = lay_grid(&tensor(&shape, &x), &device, &PLAIN, true).unwrap();
+        let grids = lay_grid(&tensor(&shape, &x), &device, &PLAIN, Train).unwrap();
         let host: Vec<Grid> =
             ranges.iter_mut().zip(x.chunks(length)).map(|(r, x)| r.observe(x, &PLAIN)).collect();
         assert_state(&device, &ranges);
@@ -211,7 +219,7 @@ fn ranges_follow_the_batches() {
                     .map(|v| v + [4.0, -4.0, 0.0][step as usize % 3])
                     .collect();
                 let shape = Shape::from([3, 2, 25]);
-                let grids = lay_grid(&tensor(&shape, &x), &device, &rule, true).unwrap();
+                let grids = lay_grid(&tensor(&shape, &x), &device, &rule, Train).unwrap();
                 let host: Vec<Grid> =
                     ranges.iter_mut().zip(x.chunks(50)).map(|(r, x)| r.observe(x, &rule)).collect();
                 assert_state(&device, &ranges);
@@ -228,7 +236,7 @@ fn values_pass_until_the_delay_is_over_while_the_range_is_observed() {
     let device = state(&[range]);
     for (step, expected) in [Action::Passes, Action::Passes, Action::Quantizes].into_iter().enumerate() {
         let x = values(37, step as u64);
-        let grids = lay_grid(&tensor([37], &x), &device, &rule, true).unwrap();
+        let grids = lay_grid(&tensor([37], &x), &device, &rule, Train).unwrap();
         let host = range.observe(&x, &rule);
         assert_eq!(host.action, expected, "step {step}");
         assert_state(&device, &[range]);
@@ -242,7 +250,7 @@ fn evaluation_quantizes_always_and_moves_nothing() {
         let range = Range { min: -1.5, max: 4.0, steps: 3 };
         let device = state(&[range]);
         let x = values(50, 9);
-        let grids = lay_grid(&tensor([50], &x), &device, &rule, false).unwrap();
+        let grids = lay_grid(&tensor([50], &x), &device, &rule, Off).unwrap();
         assert_state(&device, &[range]);
         assert_applies(&format!("{rule:?}"), &[50].into(), &x, &grids, &[Grid::of(-1.5, 4.0, &rule)]);
     }
@@ -252,7 +260,7 @@ fn evaluation_quantizes_always_and_moves_nothing() {
 fn a_channel_of_zeros_stays_zero_and_its_gradient_passes_at_zero_only() {
     let device = state(&[Range::START; 2]);
     let x = [0.0, 0.0, 0.0, 1.0, -1.0, 0.5];
-    let grids = lay_grid(&tensor([2, 3], &x), &device, &PLAIN, true).unwrap();
+    let grids = lay_grid(&tensor([2, 3], &x), &device, &PLAIN, Train).unwrap();
     assert_eq!(grids.read_f32().unwrap()[..4], [0.0, 0.0, 0.0, 2.0]);
     let other = tensor([2, 3], &[0.0, 1.0, -1.0, 0.0, 0.0, 0.0]);
     assert_eq!(fake_quant(&other, &grids).unwrap().read_f32().unwrap()[..3], [0.0; 3]);
@@ -269,7 +277,7 @@ proptest! {
         for rule in rules(8) {
             let host = Grid::of(range.min, range.max, &rule);
             let x = trying(&host, 500, seed);
-            let grids = lay_grid(&tensor([500], &x), &state(&[range]), &rule, false).unwrap();
+            let grids = lay_grid(&tensor([500], &x), &state(&[range]), &rule, Off).unwrap();
             assert_applies(&format!("{range:?} {rule:?}"), &[500].into(), &x, &grids, &[host]);
         }
     }
@@ -278,9 +286,9 @@ proptest! {
 #[test]
 fn states_and_grids_that_do_not_fit_are_refused() {
     let x = tensor([4, 2], &[0.0; 8]);
-    assert!(lay_grid(&x, &state(&[Range::START; 3]), &PLAIN, true).is_err());
-    assert!(lay_grid(&tensor([0], &[]), &state(&[Range::START]), &PLAIN, true).is_err());
-    let grids = lay_grid(&x, &state(&[Range::START; 4]), &PLAIN, true).unwrap();
+    assert!(lay_grid(&x, &state(&[Range::START; 3]), &PLAIN, Train).is_err());
+    assert!(lay_grid(&tensor([0], &[]), &state(&[Range::START]), &PLAIN, Train).is_err());
+    let grids = lay_grid(&x, &state(&[Range::START; 4]), &PLAIN, Train).unwrap();
     let other = tensor([3, 2], &[0.0; 6]);
     assert!(fake_quant(&other, &grids).is_err());
     assert!(straight_through(&other, &other, &grids).is_err());
@@ -297,9 +305,9 @@ fn observing_and_rounding_in_one_go_gives_the_same_bits() {
         for rule in rules(8).chain([GridRule { delay: 2, observer: Observer::MovingAverage, ..NARROW }]) {
             let fresh = || state(&vec![Range { min: -6.0, max: 6.0, steps: 0 }; shape[0]]);
             let (one, other) = (fresh(), fresh());
-            for observe in [true, true, true, false] {
-                let (y, grids) = quantize(&x, &one, &rule, observe).unwrap();
-                let expected = lay_grid(&x, &other, &rule, observe).unwrap();
+            for observation in [Train, Train, Train, Off] {
+                let (y, grids) = quantize(&x, &one, &rule, observation).unwrap();
+                let expected = lay_grid(&x, &other, &rule, observation).unwrap();
                 assert_bits("grids", &grids.read_f32().unwrap(), &expected.read_f32().unwrap());
                 let expected = fake_quant(&x, &expected).unwrap();
                 assert_bits("values", &y.read_f32().unwrap(), &expected.read_f32().unwrap());
