@@ -5,7 +5,7 @@ use super::layer::Layer;
 use super::network::Network;
 use super::norm::{BatchNorm2d, BnFold, Conv2dBn};
 use super::plan::Step;
-use super::quantizer::{QuantizerRule, Slot};
+use super::quantizer::{FakeQuantizer, QuantizerRule, Slot};
 use crate::autograd::{Tape, Var};
 use crate::kernel::counter::NEVER;
 use crate::kernel::norm::NormState;
@@ -113,6 +113,25 @@ impl Network {
     /// As [`Network::train_pass`].
     pub fn reestimate_batch_norm(&self, x: &Tensor, batch: u32) -> Result<()> {
         self.run(x, None, Mode::Reestimate { batch }).map(drop)
+    }
+
+    /// Lets the ranges of all weights be those of the weights as they are, folded where a normalization is: after
+    /// something else than training changed weights or running statistics. Learned steps stay.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn observe_weights(&self) -> Result<()> {
+        let mut runner = Runner { network: self, tape: None, mode: Mode::Eval, leaves: Vec::new() };
+        for node in self.nodes().iter().filter(|node| node.quantizers.weight.is_some()) {
+            let mut weight = runner.parameter(&format!("{}.weight", node.name))?;
+            if let Layer::Conv2dBn(layer) = &node.layer
+                && layer.fold != BnFold::Without
+            {
+                weight = runner.affine(&layer.norm_name, &layer.norm)?.fold(&weight, layer.fold)?;
+            }
+            runner.observe_weight(&weight, node)?;
+        }
+        Ok(())
     }
 
     fn run(&self, x: &Tensor, tape: Option<Tape>, mode: Mode) -> Result<(Var, Vec<Option<Var>>)> {
@@ -260,6 +279,10 @@ impl Runner<'_> {
         let (weight, bias) = (self.parameter(&format!("{}.weight", node.name))?, self.bias(node)?);
         // Before the statistics of this step move the running ones, which the folding goes by.
         let folded = norm.fold(&weight, layer.fold)?;
+        if matches!(self.mode, Mode::Reestimate { .. }) {
+            // The running statistics moved, and with them the folded weights.
+            self.observe_weight(&folded, node)?;
+        }
         let z = ops::conv2d(x, &self.quantized(&folded, node, Slot::Weight)?, None, geometry, false)?;
         let by_batch = matches!(norm.statistics, Statistics::Batch { .. });
         let two = by_batch && layer.fold == BnFold::TwoConv;
@@ -293,6 +316,17 @@ impl Runner<'_> {
                 ops::learned_step_quant(x, &scale, &steps, rule, observation)
             }
         }
+    }
+}
+
+impl Runner<'_> {
+    /// Lets the range of a node's weights be that of `weight`; a learned step stays.
+    fn observe_weight(&self, weight: &Var, node: &Node) -> Result<()> {
+        if let Some(FakeQuantizer { rule: QuantizerRule::Range(rule), .. }) = &node.quantizers.weight {
+            let state = self.network.range_state(node, Slot::Weight)?;
+            ops::fake_quant(weight, &state, rule, Observation::Calibrate { batch: 0 })?;
+        }
+        Ok(())
     }
 }
 

@@ -40,7 +40,12 @@ fn quantizers_of(
         let signed = can_be_negative(graph, producer);
         FakeQuantizer::per_layer(settings.activations.rule(signed, simqat.freeze_observers))
     };
-    let input = |index: usize| node.inputs.get(index).filter(|&&p| !on_grid[p]).map(|&p| activation(p));
+    // Rounding before a function of each value and behind it loses twice; behind is where an integer kernel does.
+    let is_activation = matches!(node.layer, Layer::Activation(_));
+    let rounds_once = simqat.style == Style::Deploy && is_activation;
+    let input = |index: usize| {
+        node.inputs.get(index).filter(|&&p| !on_grid[p] && !rounds_once).map(|&p| activation(p))
+    };
     let weight = node.layer.weight_channels().map(|channels| {
         let rule = settings.weights.rule(true, simqat.freeze_observers);
         match settings.weights.per_channel {
@@ -50,7 +55,7 @@ fn quantizers_of(
     });
     // Behind a layer whose only consumer is an activation, an integer kernel applies both before it rounds.
     let left_to_activation = simqat.style == Style::Deploy
-        && !matches!(node.layer, Layer::Activation(_))
+        && !is_activation
         && graph
             .only_consumer(id)
             .is_some_and(|next| matches!(graph.nodes[next].layer, Layer::Activation(_)) && wrapped[next]);

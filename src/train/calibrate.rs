@@ -28,14 +28,16 @@ pub fn calibrate(network: &Network, feed: &Feed, batches: usize) -> Result<()> {
 /// Estimates the running statistics of all normalizations anew: the mean over the first `batches` batches of a feed, in
 /// its present order, through the quantizers as they are. Running statistics lag behind weights that still moved when the
 /// training ended, and the gap is wider with quantized weights (Krishnamoorthi 2018, section 3.2.2). Frozen statistics
-/// stay.
+/// stay. Folded weights change with the statistics, and the ranges of weights follow; learned steps do not, so train on
+/// for some steps where weights are folded and their steps learned.
 ///
 /// # Errors
 /// Where the feed has fewer batches or other images than the network takes, or the device has failed.
 pub fn reestimate_batch_norm(network: &Network, feed: &Feed, batches: usize) -> Result<()> {
     each_batch("train.reestimate_batches", network, feed, batches, |images, batch| {
         network.reestimate_batch_norm(images, batch)
-    })
+    })?;
+    network.observe_weights()
 }
 
 fn each_batch(
