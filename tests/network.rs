@@ -4,27 +4,18 @@ mod common;
 
 use std::sync::Arc;
 
+use common::networks::{images, residual, snapshot};
 use common::{assert_bits, gpu};
 use simqat::autograd::Var;
-use simqat::kernel::geometry::Padding;
 use simqat::kernel::pool::Window;
-use simqat::kernel::quantize::Observer;
 use simqat::nn::models::{LeNet5Init, lenet5};
 use simqat::nn::{Conv2d, CustomLayer, Dense, Layer, Network, NetworkBuilder, Slot};
 use simqat::ops;
 use simqat::quant::SimQat;
 use simqat::tensor::init::Init;
-use simqat::tensor::random::Philox;
-use simqat::tensor::{DType, Shape, Tensor};
+use simqat::tensor::{Shape, Tensor};
 use simqat::train::checkpoint::{Checkpoint, save_network};
 use simqat::{Error, Result};
-
-fn images(shape: impl Into<Shape>, seed: u64) -> Tensor {
-    let shape = shape.into();
-    let mut random = Philox::new(seed, 5);
-    let values: Vec<f32> = (0..shape.count()).map(|_| random.normal()).collect();
-    Tensor::from_f32(&gpu(), shape, &values).unwrap()
-}
 
 fn told<T>(outcome: Result<T>) -> String {
     outcome.err().expect("this must fail").to_string()
@@ -37,24 +28,6 @@ fn small() -> NetworkBuilder {
         .max_pool2d("pool", 2)
         .flatten("flatten")
         .dense("fc", Dense::new(36, 3))
-}
-
-/// A residual block: two branches from one ReLU, added, and a ReLU behind the sum. The branches are listed so
-/// that a layer which needs the input stands between a convolution and its ReLU.
-fn residual() -> NetworkBuilder {
-    let conv = |i, o| Layer::Conv2d(Conv2d::new(i, o, 3).padding(Padding::Same));
-    let relu = || Layer::Activation(ops::Activation::Relu);
-    Network::builder("Residual", [2, 6, 6])
-        .node("stem", conv(2, 4), &[0])
-        .node("shortcut", conv(2, 4), &[0])
-        .node("stem_relu", relu(), &[1])
-        .node("inner", conv(4, 4), &[3])
-        .node("sum", Layer::Add, &[4, 2])
-        .node("sum_relu", relu(), &[5])
-        .node("again", Layer::Add, &[6, 3])
-        .avg_pool2d("mean", 3)
-        .flatten("flatten")
-        .dense("fc", Dense::new(16, 3))
 }
 
 // Building
@@ -129,15 +102,6 @@ fn branches_are_printed_with_arrows() {
 }
 
 // Fusing
-
-/// Values of all parameters and states by name, as bits.
-fn snapshot(network: &Network) -> Vec<(String, Vec<u32>)> {
-    let bits = |t: &Tensor| match t.dtype() {
-        DType::F32 => t.read_f32().unwrap().into_iter().map(f32::to_bits).collect(),
-        DType::U32 => t.read_u32().unwrap(),
-    };
-    network.parameters().iter().map(|p| (p.name.clone(), bits(&p.tensor))).collect()
-}
 
 /// What the plan fuses gives the bits of layer by layer.
 fn assert_fused_like_layers(network: &Network, x: &Tensor) {
@@ -300,7 +264,9 @@ fn a_layer_of_the_hosts_own_runs_forward_and_backward() {
     assert_eq!((of(0), of(1)), (vec![10.0], vec![2.0, 4.0, 6.0, 8.0]));
 
     let quantized = SimQat::default().apply(&network).unwrap();
-    assert_eq!((slots(&quantized, "gain"), slots(&quantized, "fc")), ("---".into(), "iwo".into()));
+    let quantizers = |name: &str| quantized.nodes().iter().find(|n| n.name == name).unwrap().quantizers;
+    // Nobody knows on what grid its output would be.
+    assert!(quantizers("gain").is_empty() && quantizers("fc").input.is_some());
     quantized.train_pass(&x).unwrap();
 
     let two = Network::builder("Net", [1, 2, 2]).node("gain", Layer::Custom(Arc::new(Gain)), &[0, 0]);

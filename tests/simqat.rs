@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::networks::{images, residual, snapshot};
 use common::{assert_bits, assert_close, gpu};
 use simqat::gpu::Gpu;
 use simqat::kernel::counter::FROZEN;
@@ -9,20 +10,12 @@ use simqat::kernel::geometry::Padding;
 use simqat::kernel::quantize;
 use simqat::nn::models::{LeNet5Init, convbn, lenet5};
 use simqat::nn::{BatchNorm2d, BnFold, Conv2d, Dense, Layer, Network, NetworkBuilder, QuantizerRule, Slot};
-use simqat::ops::Activation;
 use simqat::quant::{LayerOptions, Observer, QuantOptions, SimQat, Style};
+use simqat::tensor::Tensor;
 use simqat::tensor::random::Philox;
-use simqat::tensor::{DType, Shape, Tensor};
 use simqat::train::checkpoint::{Checkpoint, save_network};
 
 const FOLDS: [BnFold; 3] = [BnFold::Without, BnFold::OneConv, BnFold::TwoConv];
-
-fn images(shape: impl Into<Shape>, seed: u64) -> Tensor {
-    let shape = shape.into();
-    let mut random = Philox::new(seed, 5);
-    let values: Vec<f32> = (0..shape.count()).map(|_| random.normal()).collect();
-    Tensor::from_f32(&gpu(), shape, &values).unwrap()
-}
 
 /// Conv, BatchNorm and ReLU, with a bias in the second convolution, a normalization with a convolution of two
 /// consumers before it, and a residual sum.
@@ -58,15 +51,6 @@ fn lived_in(builder: NetworkBuilder, seed: u64) -> Network {
         p.tensor.write_f32(&values).unwrap();
     }
     network
-}
-
-/// Values of all parameters and states by name, as bits.
-fn snapshot(network: &Network) -> Vec<(String, Vec<u32>)> {
-    let bits = |t: &Tensor| match t.dtype() {
-        DType::F32 => t.read_f32().unwrap().into_iter().map(f32::to_bits).collect(),
-        DType::U32 => t.read_u32().unwrap(),
-    };
-    network.parameters().iter().map(|p| (p.name.clone(), bits(&p.tensor))).collect()
 }
 
 fn without_quantizers(network: &Network) -> Vec<(String, Vec<u32>)> {
@@ -203,23 +187,6 @@ fn slots(network: &Network, name: &str) -> String {
     let mark = |slot, letter| if node.quantizers.get(slot).is_some() { letter } else { '-' };
     let marks = [(Slot::Input, 'i'), (Slot::SecondInput, 'j'), (Slot::Weight, 'w'), (Slot::Output, 'o')];
     marks.into_iter().map(|(slot, letter)| mark(slot, letter)).collect()
-}
-
-/// Two branches from one ReLU, added, and a ReLU behind the sum.
-fn residual() -> NetworkBuilder {
-    let conv = |i, o| Layer::Conv2d(Conv2d::new(i, o, 3).padding(Padding::Same));
-    let relu = || Layer::Activation(Activation::Relu);
-    Network::builder("Residual", [2, 6, 6])
-        .node("stem", conv(2, 4), &[0])
-        .node("shortcut", conv(2, 4), &[0])
-        .node("stem_relu", relu(), &[1])
-        .node("inner", conv(4, 4), &[3])
-        .node("sum", Layer::Add, &[4, 2])
-        .node("sum_relu", relu(), &[5])
-        .node("again", Layer::Add, &[6, 3])
-        .avg_pool2d("mean", 3)
-        .flatten("flatten")
-        .dense("fc", Dense::new(16, 3))
 }
 
 #[test]

@@ -238,7 +238,8 @@ fn lenet5_reaches_the_published_accuracy() {
     let recipe = simqat::train::Recipe::default();
     for simqat in [None, Some(recipe.simqat.clone())] {
         let float = recipe.network(&gpu, data.classes).unwrap();
-        let network = simqat.as_ref().map_or(Ok(float), |simqat| simqat.apply(&recipe.network(&gpu, 10)?)).unwrap();
+        let network =
+            simqat.as_ref().map_or(Ok(float), |simqat| simqat.apply(&recipe.network(&gpu, 10)?)).unwrap();
         let feed = recipe.feed(&network, &data.train, recipe.data.batch).unwrap();
         let test = recipe.feed(&network, &data.test, recipe.data.eval_batch).unwrap();
         let mut trainer = Trainer::new(network, feed, recipe.trainer_options()).unwrap();
