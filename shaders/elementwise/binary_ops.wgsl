@@ -23,6 +23,10 @@
   return a * b * (1.0 - b);
 //% elif op == "tanh_grad"
   return a * (1.0 - b * b);
+//% elif op == "hsigmoid_grad"
+  return select(Value(0.0), a / 6.0, (b > Value(0.0)) & (b < Value(1.0)));
+//% elif op == "hswish_grad"
+  return a * select(select((2.0 * b + 3.0) / 6.0, Value(0.0), b <= Value(-3.0)), Value(1.0), b >= Value(3.0));
 //% elif op == "log_grad"
   return a / b;
 //% elif op == "sqrt_grad"

@@ -17,6 +17,10 @@ fn apply(v: vec4<f32>) -> vec4<f32> {
   return 1.0 / (1.0 + exp(-v));
 //% elif op == "tanh"
   return tanh(v);
+//% elif op == "hsigmoid"
+  return clamp(v + 3.0, vec4(0.0), vec4(6.0)) / 6.0;
+//% elif op == "hswish"
+  return v * (clamp(v + 3.0, vec4(0.0), vec4(6.0)) / 6.0);
 //% elif op == "exp"
   return exp(v);
 //% elif op == "log"

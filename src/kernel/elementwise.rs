@@ -21,6 +21,10 @@ pub enum Unary {
     Sigmoid,
     /// tanh(x)
     Tanh,
+    /// relu6(x + 3) / 6
+    HSigmoid,
+    /// x * relu6(x + 3) / 6
+    HSwish,
     /// exp(x)
     Exp,
     /// ln(x)
@@ -34,12 +38,14 @@ pub enum Unary {
 }
 
 impl Unary {
-    const ALL: [Unary; 10] = [
+    const ALL: [Unary; 12] = [
         Unary::Relu,
         Unary::Relu6,
         Unary::LeakyRelu,
         Unary::Sigmoid,
         Unary::Tanh,
+        Unary::HSigmoid,
+        Unary::HSwish,
         Unary::Exp,
         Unary::Log,
         Unary::Sqrt,
@@ -54,6 +60,8 @@ impl Unary {
             Unary::LeakyRelu => "leaky_relu",
             Unary::Sigmoid => "sigmoid",
             Unary::Tanh => "tanh",
+            Unary::HSigmoid => "hsigmoid",
+            Unary::HSwish => "hswish",
             Unary::Exp => "exp",
             Unary::Log => "log",
             Unary::Sqrt => "sqrt",
@@ -68,7 +76,7 @@ impl Unary {
 }
 
 /// A function of two values. In the gradients, the first operand is the incoming gradient and the second what
-/// the forward kept: its input for ReLU and Log, its output for the others.
+/// the forward kept: its input for ReLU, HSwish and Log, its output for the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binary {
     /// a + b
@@ -93,6 +101,10 @@ pub enum Binary {
     SigmoidGrad,
     /// a * (1 - b^2)
     TanhGrad,
+    /// a / 6 where 0 < b < 1, else 0
+    HSigmoidGrad,
+    /// a * (2 b + 3) / 6 where -3 < b < 3, else 0 below and a above
+    HSwishGrad,
     /// a / b
     LogGrad,
     /// a / (2 b)
@@ -100,7 +112,7 @@ pub enum Binary {
 }
 
 impl Binary {
-    const ALL: [Binary; 13] = [
+    const ALL: [Binary; 15] = [
         Binary::Add,
         Binary::Sub,
         Binary::Mul,
@@ -112,6 +124,8 @@ impl Binary {
         Binary::LeakyReluGrad,
         Binary::SigmoidGrad,
         Binary::TanhGrad,
+        Binary::HSigmoidGrad,
+        Binary::HSwishGrad,
         Binary::LogGrad,
         Binary::SqrtGrad,
     ];
@@ -129,6 +143,8 @@ impl Binary {
             Binary::LeakyReluGrad => "leaky_relu_grad",
             Binary::SigmoidGrad => "sigmoid_grad",
             Binary::TanhGrad => "tanh_grad",
+            Binary::HSigmoidGrad => "hsigmoid_grad",
+            Binary::HSwishGrad => "hswish_grad",
             Binary::LogGrad => "log_grad",
             Binary::SqrtGrad => "sqrt_grad",
         }

@@ -20,6 +20,10 @@ pub enum Activation {
     Sigmoid,
     /// tanh(x)
     Tanh,
+    /// relu6(x + 3) / 6
+    HSigmoid,
+    /// x * relu6(x + 3) / 6
+    HSwish,
 }
 
 impl Activation {
@@ -30,6 +34,8 @@ impl Activation {
             Activation::LeakyRelu(slope) => (Unary::LeakyRelu, slope),
             Activation::Sigmoid => (Unary::Sigmoid, 0.0),
             Activation::Tanh => (Unary::Tanh, 0.0),
+            Activation::HSigmoid => (Unary::HSigmoid, 0.0),
+            Activation::HSwish => (Unary::HSwish, 0.0),
         }
     }
 }
@@ -42,6 +48,8 @@ impl fmt::Display for Activation {
             Activation::LeakyRelu(slope) => write!(f, "LeakyReLU<slope={slope}>"),
             Activation::Sigmoid => f.write_str("Sigmoid<>"),
             Activation::Tanh => f.write_str("Tanh<>"),
+            Activation::HSigmoid => f.write_str("HSigmoid<>"),
+            Activation::HSwish => f.write_str("HSwish<>"),
         }
     }
 }
@@ -55,8 +63,11 @@ pub fn activation(kind: Activation, x: &Var) -> Result<Var> {
     let y = unary(op, x.tensor(), a, 0.0)?;
     Var::record(y.clone(), &[x], || {
         // Where either serves, the output is kept: the next layer keeps it anyway. A leaky ReLU of negative
-        // slope would turn the sign around.
-        let kept = if matches!(kind, Activation::LeakyRelu(_)) { x.tensor().clone() } else { y };
+        // slope would turn the sign around, and HSwish falls before it rises.
+        let kept = match kind {
+            Activation::LeakyRelu(_) | Activation::HSwish => x.tensor().clone(),
+            _ => y,
+        };
         Activated { kind, kept }
     })
 }
@@ -74,6 +85,8 @@ impl Backward for Activated {
             Activation::LeakyRelu(slope) => (Binary::LeakyReluGrad, slope),
             Activation::Sigmoid => (Binary::SigmoidGrad, 0.0),
             Activation::Tanh => (Binary::TanhGrad, 0.0),
+            Activation::HSigmoid => (Binary::HSigmoidGrad, 0.0),
+            Activation::HSwish => (Binary::HSwishGrad, 0.0),
         };
         Ok(vec![Some(binary(op, dy, &self.kept, c)?)])
     }

@@ -89,8 +89,8 @@ fn can_be_negative(graph: &Graph, id: NodeId) -> bool {
     let any_input = || node.inputs.iter().any(|&input| can_be_negative(graph, input));
     match &node.layer {
         Layer::Activation(kind) => match kind {
-            Activation::Relu | Activation::Relu6 | Activation::Sigmoid => false,
-            Activation::LeakyRelu(_) | Activation::Tanh => true,
+            Activation::Relu | Activation::Relu6 | Activation::Sigmoid | Activation::HSigmoid => false,
+            Activation::LeakyRelu(_) | Activation::Tanh | Activation::HSwish => true,
         },
         Layer::MaxPool2d(_) | Layer::AvgPool2d { .. } | Layer::Flatten | Layer::Add => any_input(),
         Layer::Input

@@ -1,7 +1,8 @@
 //! Fake quantization on the host, in f32 and in the order of operations that the shaders promise: what the
 //! device computes must be the same to the bit.
 
-use simqat::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observer};
+use simqat::kernel::counter::FROZEN;
+use simqat::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observation, Observer};
 
 /// What a grid does to a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,19 +86,37 @@ impl Range {
 
     /// A training step: moves the range and gives the grid of the step.
     pub fn observe(&mut self, batch: &[f32], rule: &GridRule) -> Grid {
-        let mut low = batch.iter().copied().fold(f32::INFINITY, f32::min);
-        let mut high = batch.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        if rule.observer == Observer::MovingAverage && self.steps > 0 {
-            low = self.min + MOVING_AVERAGE_RATE * (low - self.min);
-            high = self.max + MOVING_AVERAGE_RATE * (high - self.max);
-        }
-        (self.min, self.max) = (low.min(0.0), high.max(0.0));
-        if rule.symmetric {
-            self.max = self.max.max(-self.min);
-            self.min = -self.max;
+        self.pass(batch, rule, Observation::Train)
+    }
+
+    /// Any pass: does to the range what is said, and gives the grid of the pass.
+    pub fn pass(&mut self, batch: &[f32], rule: &GridRule, observation: Observation) -> Grid {
+        let (marked, count) = (self.steps & FROZEN != 0, self.steps & !FROZEN);
+        // Share of the batch; None: all of it.
+        let (share, still, passes) = match observation {
+            Observation::Off => return Grid::of(self.min, self.max, rule),
+            Observation::Train => {
+                let moving = rule.observer == Observer::MovingAverage && count > 0;
+                (moving.then_some(MOVING_AVERAGE_RATE), marked || count >= rule.freeze, count < rule.delay)
+            }
+            Observation::Calibrate { batch: 0 } => (None, marked, true),
+            Observation::Calibrate { batch } => (Some(1.0 / (batch + 1) as f32), marked, true),
+        };
+        if !still {
+            let mut low = batch.iter().copied().fold(f32::INFINITY, f32::min);
+            let mut high = batch.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if let Some(share) = share {
+                low = self.min + share * (low - self.min);
+                high = self.max + share * (high - self.max);
+            }
+            (self.min, self.max) = (low.min(0.0), high.max(0.0));
+            if rule.symmetric {
+                self.max = self.max.max(-self.min);
+                self.min = -self.max;
+            }
         }
         let mut grid = Grid::of(self.min, self.max, rule);
-        if self.steps < rule.delay {
+        if passes {
             grid.action = Action::Passes;
         }
         self.steps += 1;

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod learned_step;
 mod ops;
 mod quantization;
 mod tape;

@@ -67,6 +67,12 @@ fn activations() {
     // Below, between and above the two kinks, none nearer to one than the step.
     let x = tensor([6], &[-2.0, -0.3, 0.2, 2.5, 4.5, 7.0]);
     check("ReLU6", &[x], |v| activation(Activation::Relu6, &v[0]));
+    // Likewise, with the kinks at -3 and 3 before the factor of 1.25. HSwish turns at -1.5.
+    let x = tensor([8], &[-4.0, -2.6, -2.0, -1.2, -0.3, 0.2, 2.2, 2.7]);
+    for kind in [Activation::HSigmoid, Activation::HSwish] {
+        check(&format!("{kind}"), std::slice::from_ref(&x), |v| activation(kind, &v[0]));
+    }
+    assert_eq!(format!("{} {}", Activation::HSigmoid, Activation::HSwish), "HSigmoid<> HSwish<>");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Fake quantization is a staircase: its gradient is a rule, not a slope, and is held against the rule.
 
 use simqat::autograd::{Tape, Var};
-use simqat::kernel::counter::NEVER;
-use simqat::kernel::quantize::Observation::{self, Off, Train};
+use simqat::kernel::counter::{FROZEN, NEVER};
+use simqat::kernel::quantize::Observation::{self, Calibrate, Off, Train};
 use simqat::kernel::quantize::{GridRule, Observer, RangeState};
 use simqat::ops::{fake_quant, mul};
 use simqat::tensor::Tensor;
@@ -49,17 +49,7 @@ fn check(rule: &GridRule, ranges: &mut [Range], x: &[f32], observation: Observat
     let inner: Vec<f32> = x.iter().zip(&before).map(|(x, b)| x * b).collect();
     let row = shape[1];
     let grids: Vec<Grid> =
-        ranges
-            .iter_mut()
-            .zip(inner.chunks(row))
-            .map(|(range, x)| {
-                if observation == Train {
-                    range.observe(x, rule)
-                } else {
-                    Grid::of(range.min, range.max, rule)
-                }
-            })
-            .collect();
+        ranges.iter_mut().zip(inner.chunks(row)).map(|(range, x)| range.pass(x, rule, observation)).collect();
     let values: Vec<f32> = inner.iter().enumerate().map(|(i, &x)| grids[i / row].apply(x)).collect();
     let slopes: Vec<f32> =
         (0..x.len()).map(|i| grids[i / row].gradient(seed[i] * behind[i], inner[i]) * before[i]).collect();
@@ -93,6 +83,16 @@ fn before_the_delay_is_over_the_gradient_passes_everywhere() {
     // The last step that passes, and the first that does not.
     check(&rule, &mut ranges, &away_from_zero(30, 2), Train);
     check(&rule, &mut ranges, &away_from_zero(30, 3), Train);
+}
+
+#[test]
+fn frozen_ranges_and_calibration_have_the_gradients_of_their_grids() {
+    let rule = GridRule { freeze: 3, ..RULE };
+    let narrow = Range { min: -1.0, max: 0.7, steps: 3 };
+    check(&rule, &mut [narrow], &away_from_zero(60, 5), Train);
+    check(&RULE, &mut [Range { steps: FROZEN | 1, ..narrow }, narrow], &away_from_zero(60, 6), Train);
+    check(&RULE, &mut [narrow], &away_from_zero(60, 7), Calibrate { batch: 1 });
+    check(&RULE, &mut [narrow; 3], &away_from_zero(60, 8), Calibrate { batch: 0 });
 }
 
 #[test]

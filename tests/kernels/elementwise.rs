@@ -27,6 +27,8 @@ fn unary_oracle(op: Unary, x: f32, a: f32, b: f32) -> f32 {
         }
         Unary::Sigmoid => (1.0 / (1.0 + (-wide).exp())) as f32,
         Unary::Tanh => wide.tanh() as f32,
+        Unary::HSigmoid => ((wide + 3.0).clamp(0.0, 6.0) / 6.0) as f32,
+        Unary::HSwish => (wide * (wide + 3.0).clamp(0.0, 6.0) / 6.0) as f32,
         Unary::Exp => wide.exp() as f32,
         Unary::Log => wide.ln() as f32,
         Unary::Sqrt => x.sqrt(),
@@ -38,7 +40,7 @@ fn unary_oracle(op: Unary, x: f32, a: f32, b: f32) -> f32 {
 #[test]
 fn unary_functions_are_those_of_the_host() {
     use Unary::*;
-    for op in [Relu, Relu6, LeakyRelu, Sigmoid, Tanh, Exp, Log, Sqrt, Neg, Affine] {
+    for op in [Relu, Relu6, LeakyRelu, Sigmoid, Tanh, HSigmoid, HSwish, Exp, Log, Sqrt, Neg, Affine] {
         for length in LENGTHS {
             let positive = matches!(op, Log | Sqrt);
             let x: Vec<f32> = values(length, length as u64)
@@ -61,7 +63,7 @@ fn saturating_functions_stay_finite_far_out() {
     assert_close("tanh", &tanh, &[-1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0], 1e-6, 0.0);
 }
 
-const BINARY: [Binary; 13] = [
+const BINARY: [Binary; 15] = [
     Binary::Add,
     Binary::Sub,
     Binary::Mul,
@@ -73,6 +75,8 @@ const BINARY: [Binary; 13] = [
     Binary::LeakyReluGrad,
     Binary::SigmoidGrad,
     Binary::TanhGrad,
+    Binary::HSigmoidGrad,
+    Binary::HSwishGrad,
     Binary::LogGrad,
     Binary::SqrtGrad,
 ];
@@ -98,20 +102,32 @@ fn binary_oracle(op: Binary, a: f32, b: f32, c: f32) -> f32 {
         }
         Binary::SigmoidGrad => (wa * wb * (1.0 - wb)) as f32,
         Binary::TanhGrad => (wa * (1.0 - wb * wb)) as f32,
+        Binary::HSigmoidGrad => passes(b > 0.0 && b < 1.0) / 6.0,
+        Binary::HSwishGrad => {
+            let slope = match wb {
+                b if b <= -3.0 => 0.0,
+                b if b >= 3.0 => 1.0,
+                b => (2.0 * b + 3.0) / 6.0,
+            };
+            (wa * slope) as f32
+        }
         Binary::SqrtGrad => (wa * 0.5 / wb) as f32,
     }
 }
 
-/// Second operands: never near zero where the op divides by them, and on the corners of the ReLUs.
+/// Second operands: never near zero where the op divides by them, and on the corners of the others.
 fn seconds(op: Binary, count: usize) -> Vec<f32> {
     let divides = matches!(op, Binary::Div | Binary::LogGrad | Binary::SqrtGrad);
     values(count, 5)
         .iter()
         .enumerate()
-        .map(|(i, v)| match i % 7 {
+        .map(|(i, v)| match i % 11 {
             _ if divides => v.abs() + 0.1,
             0 => 0.0,
             1 => 6.0,
+            2 => 1.0,
+            3 => 3.0,
+            4 => -3.0,
             _ => v * 3.0,
         })
         .collect()

@@ -11,7 +11,9 @@ mod conv;
 mod counter;
 mod elementwise;
 mod gemm;
+mod learned_step;
 mod loss;
+mod observation;
 mod optim;
 mod pool;
 mod quantize;
@@ -19,6 +21,7 @@ mod random;
 mod reduce;
 
 use proptest::prelude::ProptestConfig;
+use simqat::gpu::Gpu;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
 
@@ -41,6 +44,11 @@ fn whole(count: usize, seed: u64) -> Vec<f32> {
 
 fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_f32(&common::gpu(), shape, values).unwrap()
+}
+
+/// This machine's adapter with the kernels that suit it, and with those for GPUs.
+fn families() -> [Gpu; 2] {
+    [common::gpu(), common::tiled_gpu()]
 }
 
 fn words(values: &[u32]) -> Tensor {

@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use simqat::gpu::Gpu;
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::quantize::Observation::{Off, Train};
 use simqat::kernel::quantize::{
@@ -9,9 +10,9 @@ use simqat::tensor::{Shape, Tensor};
 
 use super::common::fake_quant::{Action, Grid, Range, codes};
 use super::common::{assert_bits, gpu};
-use super::{few, tensor, values, words};
+use super::{families, few, tensor, values};
 
-const PLAIN: GridRule = GridRule {
+pub const PLAIN: GridRule = GridRule {
     bits: 8,
     symmetric: false,
     narrow_range: false,
@@ -20,17 +21,23 @@ const PLAIN: GridRule = GridRule {
     freeze: NEVER,
 };
 const NARROW: GridRule = GridRule { narrow_range: true, ..PLAIN };
+const FOUR_BITS: GridRule = GridRule { bits: 4, ..PLAIN };
 
 fn state(ranges: &[Range]) -> RangeState {
+    state_on(&gpu(), ranges)
+}
+
+pub fn state_on(gpu: &Gpu, ranges: &[Range]) -> RangeState {
     let each = |f: fn(&Range) -> f32| -> Tensor {
-        tensor([ranges.len()], &ranges.iter().map(f).collect::<Vec<_>>())
+        Tensor::from_f32(gpu, [ranges.len()], &ranges.iter().map(f).collect::<Vec<_>>()).unwrap()
     };
     let steps: Vec<u32> = ranges.iter().map(|r| r.steps).collect();
-    RangeState { min: each(|r| r.min), max: each(|r| r.max), steps: words(&steps) }
+    let steps = Tensor::from_u32(gpu, [ranges.len()], &steps).unwrap();
+    RangeState { min: each(|r| r.min), max: each(|r| r.max), steps }
 }
 
 #[track_caller]
-fn assert_state(state: &RangeState, ranges: &[Range]) {
+pub fn assert_state(state: &RangeState, ranges: &[Range]) {
     assert_bits("min", &state.min.read_f32().unwrap(), &ranges.iter().map(|r| r.min).collect::<Vec<_>>());
     assert_bits("max", &state.max.read_f32().unwrap(), &ranges.iter().map(|r| r.max).collect::<Vec<_>>());
     assert_eq!(state.steps.read_u32().unwrap(), ranges.iter().map(|r| r.steps).collect::<Vec<_>>());
@@ -38,7 +45,7 @@ fn assert_state(state: &RangeState, ranges: &[Range]) {
 
 /// Quantizes and differentiates `x` [C, ...] on the device and on the host.
 #[track_caller]
-fn assert_applies(what: &str, shape: &Shape, x: &[f32], device: &Tensor, host: &[Grid]) {
+pub fn assert_applies(what: &str, shape: &Shape, x: &[f32], device: &Tensor, host: &[Grid]) {
     let grids: Vec<f32> = host.iter().flat_map(Grid::on_device).collect();
     // By value: whether 0 - 0 is written as a negation, and the zero gets a sign, is the driver's affair.
     assert_eq!(device.read_f32().unwrap(), grids, "{what}: grids");
@@ -47,7 +54,7 @@ fn assert_applies(what: &str, shape: &Shape, x: &[f32], device: &Tensor, host: &
     let each = || x.iter().enumerate().map(|(i, &x)| (&host[i / length], i, x));
     let y: Vec<f32> = each().map(|(grid, _, x)| grid.apply(x)).collect();
     let dx: Vec<f32> = each().map(|(grid, i, x)| grid.gradient(dy[i], x)).collect();
-    let (x, dy) = (tensor(shape, x), tensor(shape, &dy));
+    let [x, dy] = [x, &dy].map(|v| Tensor::from_f32(device.gpu(), shape, v).unwrap());
     assert_bits(&format!("{what}: values"), &fake_quant(&x, device).unwrap().read_f32().unwrap(), &y);
     let back = straight_through(&dy, &x, device).unwrap();
     assert_bits(&format!("{what}: gradient"), &back.read_f32().unwrap(), &dx);
@@ -93,13 +100,20 @@ const GOLDEN: [Golden; 5] = [
 /// Range, x, and where the gradient passes.
 const GOLDEN_MASKS: [Golden; 2] = [
     (PLAIN, [-0.125, 63.625], [-0.26, -0.25, -0.24, 0.0, 63.5, 63.6], [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
-    (
-        GridRule { bits: 4, ..PLAIN },
-        [-0.4, 7.1],
-        [-0.6, -0.5, -0.4, 0.0, 7.0, 7.1],
-        [0.0, 1.0, 1.0, 1.0, 1.0, 0.0],
-    ),
+    (FOUR_BITS, [-0.4, 7.1], [-0.6, -0.5, -0.4, 0.0, 7.0, 7.1], [0.0, 1.0, 1.0, 1.0, 1.0, 0.0]),
 ];
+
+/// What the device makes of a row of values for each channel, in ranges that stay: values by both ways of computing
+/// them, and the gradient of ones.
+fn evaluated(gpu: &Gpu, rule: &GridRule, ranges: &[[f32; 2]], x: &[f32]) -> [Vec<f32>; 3] {
+    let ranges: Vec<Range> = ranges.iter().map(|&[min, max]| Range { min, max, steps: 0 }).collect();
+    let x = Tensor::from_f32(gpu, [ranges.len(), x.len() / ranges.len()], x).unwrap();
+    let device = state_on(gpu, &ranges);
+    let grids = lay_grid(&x, &device, rule, Off).unwrap();
+    let dx = straight_through(&Tensor::full(gpu, x.shape(), 1.0).unwrap(), &x, &grids).unwrap();
+    [fake_quant(&x, &grids).unwrap(), quantize(&x, &device, rule, Off).unwrap().0, dx]
+        .map(|t| t.read_f32().unwrap())
+}
 
 #[test]
 fn golden_vectors_on_the_host_and_on_the_device() {
@@ -107,9 +121,11 @@ fn golden_vectors_on_the_host_and_on_the_device() {
         let grid = Grid::of(min, max, &rule);
         let what = format!("[{min}, {max}]");
         assert_bits(&format!("{what} on the host"), &x.map(|x| grid.apply(x)), &y);
-        let x = tensor([6], &x);
-        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, Off).unwrap();
-        assert_bits(&what, &fake_quant(&x, &grids).unwrap().read_f32().unwrap(), &y);
+        for gpu in families() {
+            let [twice, once, _] = evaluated(&gpu, &rule, &[[min, max]], &x);
+            assert_bits(&what, &twice, &y);
+            assert_bits(&format!("{what} in one go"), &once, &y);
+        }
     }
 }
 
@@ -119,45 +135,79 @@ fn golden_gradient_masks_on_the_host_and_on_the_device() {
         let grid = Grid::of(min, max, &rule);
         let what = format!("[{min}, {max}]");
         assert_bits(&format!("{what} on the host"), &x.map(|x| grid.gradient(1.0, x)), &mask);
-        let x = tensor([6], &x);
-        let grids = lay_grid(&x, &state(&[Range { min, max, steps: 0 }]), &rule, Off).unwrap();
-        let dx = straight_through(&tensor([6], &[1.0; 6]), &x, &grids).unwrap();
-        assert_bits(&what, &dx.read_f32().unwrap(), &mask);
+        for gpu in families() {
+            assert_bits(&what, &evaluated(&gpu, &rule, &[[min, max]], &x)[2], &mask);
+        }
     }
 }
 
 #[test]
-fn golden_vectors_by_channel() {
-    // The same vectors, one to a channel; the rules must agree, so those of plain 8 bits.
-    let plain: Vec<_> = GOLDEN.into_iter().filter(|(rule, ..)| *rule == PLAIN).collect();
-    let ranges: Vec<Range> = plain.iter().map(|&(_, [min, max], ..)| Range { min, max, steps: 0 }).collect();
-    let x: Vec<f32> = plain.iter().flat_map(|(_, _, x, _)| *x).collect();
-    let y: Vec<f32> = plain.iter().flat_map(|(_, _, _, y)| *y).collect();
-    let x = tensor([plain.len(), 6], &x);
-    let grids = lay_grid(&x, &state(&ranges), &PLAIN, Off).unwrap();
-    assert_bits("by channel", &fake_quant(&x, &grids).unwrap().read_f32().unwrap(), &y);
+fn golden_vectors_and_masks_by_channel() {
+    for rule in [PLAIN, NARROW, FOUR_BITS] {
+        // One to a channel, and the first once more behind the others: no rule has a single channel.
+        let rows = |golden: &[Golden]| -> (Vec<[f32; 2]>, Vec<f32>, Vec<f32>) {
+            let mine: Vec<&Golden> = golden.iter().filter(|(r, ..)| *r == rule).collect();
+            let rows = || mine.iter().chain(mine.first());
+            (
+                rows().map(|row| row.1).collect(),
+                rows().flat_map(|row| row.2).collect(),
+                rows().flat_map(|row| row.3).collect(),
+            )
+        };
+        for gpu in families() {
+            let (ranges, x, y) = rows(&GOLDEN);
+            if !ranges.is_empty() {
+                let [twice, once, _] = evaluated(&gpu, &rule, &ranges, &x);
+                assert_bits("by channel", &twice, &y);
+                assert_bits("by channel, in one go", &once, &y);
+            }
+            let (ranges, x, mask) = rows(&GOLDEN_MASKS);
+            if !ranges.is_empty() {
+                assert_bits("masks by channel", &evaluated(&gpu, &rule, &ranges, &x)[2], &mask);
+            }
+        }
+    }
 }
 
-fn rules(bits: u32) -> impl Iterator<Item = GridRule> {
+pub fn rules(bits: u32) -> impl Iterator<Item = GridRule> {
     [(false, false), (false, true), (true, false), (true, true)]
         .into_iter()
         .map(move |(symmetric, narrow_range)| GridRule { bits, symmetric, narrow_range, ..PLAIN })
 }
 
+/// Two steps of training by layer or by channel: states, grids, values and gradients to the bit, observed, laid and
+/// rounded one by one and in one go.
+fn check_training(gpu: &Gpu, rule: &GridRule, channels: usize) {
+    let what = format!("{rule:?}, {channels} channels");
+    let shape = Shape::from([5, 101]);
+    let length = shape.count() / channels;
+    let mut ranges = vec![Range::START; channels];
+    let (by_steps, at_once) = (state_on(gpu, &ranges), state_on(gpu, &ranges));
+    for step in 0..2 {
+        let x = values(shape.count(), 10 * u64::from(rule.bits) + step);
+        let device = Tensor::from_f32(gpu, &shape, &x).unwrap();
+        let grids = lay_grid(&device, &by_steps, rule, Train).unwrap();
+        let (y, same_grids) = quantize(&device, &at_once, rule, Train).unwrap();
+        let host: Vec<Grid> =
+            ranges.iter_mut().zip(x.chunks(length)).map(|(r, x)| r.observe(x, rule)).collect();
+        assert_state(&by_steps, &ranges);
+        assert_state(&at_once, &ranges);
+        let expected: Vec<f32> = x.iter().enumerate().map(|(i, &x)| host[i / length].apply(x)).collect();
+        assert_bits(&format!("{what}: in one go"), &y.read_f32().unwrap(), &expected);
+        assert_bits(&format!("{what}: grids"), &same_grids.read_f32().unwrap(), &grids.read_f32().unwrap());
+        let tries: Vec<f32> = host.iter().flat_map(|g| trying(g, length, 3)).collect();
+        assert_applies(&what, &shape, &tries, &grids, &host);
+    }
+}
+
 #[test]
 fn every_width_and_kind_of_grid_to_the_bit() {
     for rule in (2..=8).flat_map(rules) {
-        for (i, channels) in [1usize, 5].into_iter().enumerate() {
-            let shape = Shape::from([5, 101]);
-            let x = values(shape.count(), u64::from(rule.bits) + i as u64);
-            let mut ranges = vec![Range::START; channels];
-            let device = state(&ranges);
-            let grids = lay_grid(&tensor(&shape, &x), &device, &rule, Train).unwrap();
-            let chunks = x.chunks(x.len() / channels);
-            let host: Vec<Grid> = ranges.iter_mut().zip(chunks).map(|(r, x)| r.observe(x, &rule)).collect();
-            assert_state(&device, &ranges);
-            let tries: Vec<f32> = host.iter().flat_map(|g| trying(g, x.len() / channels, 3)).collect();
-            assert_applies(&format!("{rule:?}, {channels} channels"), &shape, &tries, &grids, &host);
+        for observer in [Observer::LastBatch, Observer::MovingAverage] {
+            for gpu in families() {
+                check_training(&gpu, &GridRule { observer, ..rule }, 1);
+                check_training(&gpu, &GridRule { observer, ..rule }, 5);
+            }
         }
     }
 }
@@ -197,12 +247,15 @@ fn shapes_of_every_kernel_variant() {
         let shape = Shape::from([channels, length]);
         let x = values(shape.count(), length as u64);
         let mut ranges = vec![Range::START; channels];
-        let device = state(&ranges);
-        let grids = lay_grid(&tensor(&shape, &x), &device, &PLAIN, Train).unwrap();
+        let states = families().map(|gpu| state_on(&gpu, &ranges));
         let host: Vec<Grid> =
             ranges.iter_mut().zip(x.chunks(length)).map(|(r, x)| r.observe(x, &PLAIN)).collect();
-        assert_state(&device, &ranges);
-        assert_applies(&format!("{shape}"), &shape, &x, &grids, &host);
+        for device in states {
+            let on_device = Tensor::from_f32(device.min.gpu(), &shape, &x).unwrap();
+            let grids = lay_grid(&on_device, &device, &PLAIN, Train).unwrap();
+            assert_state(&device, &ranges);
+            assert_applies(&format!("{shape}"), &shape, &x, &grids, &host);
+        }
     }
 }
 
