@@ -2,11 +2,8 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod fake_quant;
-<<<<<<< HEAD
 pub mod networks;
-=======
 pub mod learned_step;
->>>>>>> lsq
 
 use std::sync::OnceLock;
 
