@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod fake_quant;
+pub mod norm;
 
 use std::sync::OnceLock;
 

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod norm;
 mod ops;
 mod quantization;
 mod tape;

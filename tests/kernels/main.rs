@@ -12,6 +12,7 @@ mod counter;
 mod elementwise;
 mod gemm;
 mod loss;
+mod norm;
 mod optim;
 mod pool;
 mod quantize;
