@@ -1,22 +1,29 @@
-// Mean and spread of values, and joining those of several parts (Chan, Golub and LeVeque 1983). Distances are taken
-// from a value of the channel, never from zero: a mean of 1000 leaves a variance of 0.001 its digits.
+// Mean and spread of values, and joining those of several parts (Chan, Golub and LeVeque 1983). All is told from a
+// reference, a value of the channel, and never from zero: a mean of 1000 leaves a variance of 0.001 its digits.
 //% include "norm/lanes.wgsl"
 
-// How many values, their mean, and the sum of their squared distances from it.
+// How many values, their mean from the reference, and the sum of their squared distances from the mean.
 struct Moments { count: f32, mean: f32, squares: f32 }
 
-// Of all lanes; `reference` is any value near the means, the same in all lanes.
-fn joined(lane: u32, own: Moments, reference: f32) -> Moments {
-  let sums = total(lane, vec2(own.count, own.count * (own.mean - reference)));
-  let mean = reference + sums.y / sums.x;
+// Of all lanes.
+fn joined(lane: u32, own: Moments) -> Moments {
+  let sums = total(lane, vec2(own.count, own.count * own.mean));
+  let mean = sums.y / sums.x;
   let away = own.mean - mean;
   let squares = total(lane, vec2(own.squares + own.count * away * away, 0.0)).x;
   return Moments(sums.x, mean, squares);
 }
 
 //% if source == "values"
-// Of the lane's share of a part. A lane without a share counts nothing.
-fn moments_of(part: Part, channel: u32, lane: u32) -> Moments {
+// The reference of a channel.
+fn reference_of(channel: u32) -> f32 {
+  let first = x[plane_of(0u, channel)];
+  return /*{ "first.x" if vectors else "first" }*/;
+}
+
+// Of the lane's share of a part. A lane without a share counts nothing. Distances are summed from the share's own
+// first value, so that one value that lies far out spoils no other lane's.
+fn moments_of(part: Part, channel: u32, lane: u32, reference: f32) -> Moments {
   let start = start_of(part, lane);
   let first = x[plane_of(min(start.x, params.rows - 1u), channel) + min(start.y, params.plane - 1u)];
   var sum = Value(0.0);
@@ -33,7 +40,7 @@ fn moments_of(part: Part, channel: u32, lane: u32) -> Moments {
   }
   let count = f32(seen);
   let shift = sum / max(count, 1.0);
-  let means = first + shift;
+  let means = (first - reference) + shift;
   let spread = max(squares - sum * shift, Value(0.0));
 //% if vectors
   let mean = means.x + dot(means - means.x, vec4(0.25));
@@ -46,7 +53,7 @@ fn moments_of(part: Part, channel: u32, lane: u32) -> Moments {
 //% elif source == "pieces"
 // Of the pieces that fall to the lane.
 fn moments_of(first: u32, count: u32, lane: u32) -> Moments {
-  var all = Moments(0.0, pieces[first].y, 0.0);
+  var all = Moments(0.0, 0.0, 0.0);
   for (var k = lane; k < count; k += lanes) {
     let piece = pieces[first + k];
     let sum = all.count + piece.x;

@@ -1,5 +1,5 @@
-// Moments of each channel of [rows, channels, plane], in pieces: [channels, pieces, 4] of count, mean, squares and
-// nothing. `statistics` joins the pieces. Channels that stand still are passed over.
+// Moments of each channel of [rows, channels, plane], in pieces: [channels, pieces, 4] of count, mean and squares, and
+// the reference that the mean is told from. `statistics` joins the pieces. Channels that stand still are passed over.
 //% include "common/counter.wgsl"
 //% include "norm/value.wgsl"
 //% include "norm/part.wgsl"
@@ -20,11 +20,10 @@ fn main(@builtin(local_invocation_index) lane: u32,
   let still = stands_still(steps[group.x], params.freeze);
   let end = select(min(row + params.piece_rows, params.rows), row, still);
   let part = Part(vec2(row, end), vec2(column, min(column + params.piece_columns, params.plane)));
-  let first = x[plane_of(row, group.x) + column];
-  let reference = /*{ "first.x" if vectors else "first" }*/;
-  let all = joined(lane, moments_of(part, group.x, lane), reference);
+  let reference = reference_of(group.x);
+  let all = joined(lane, moments_of(part, group.x, lane, reference));
   if (lane == 0u) {
     let piece = (group.x * groups.z + group.z) * groups.y + group.y;
-    pieces[piece] = vec4(all.count, all.mean, all.squares, 0.0);
+    pieces[piece] = vec4(all.count, all.mean, all.squares, reference);
   }
 }

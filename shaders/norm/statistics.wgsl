@@ -84,12 +84,12 @@ fn main(@builtin(local_invocation_index) lane: u32,
 //% if source == "values"
   var part = whole_channel();
   part.rows.y = select(part.rows.y, 0u, still);
-  let seen = x[channel * params.plane];
-  let reference = /*{ "seen.x" if vectors else "seen" }*/;
-  let batch = joined(lane, moments_of(part, channel, lane), reference);
+  let reference = reference_of(channel);
+  let batch = joined(lane, moments_of(part, channel, lane, reference));
 //% else
   let first = channel * params.pieces;
-  let batch = joined(lane, moments_of(first, params.pieces, lane), pieces[first].y);
+  let reference = pieces[first].w;
+  let batch = joined(lane, moments_of(first, params.pieces, lane));
 //% endif
   if (lane == 0u) {
     let gamma = gammas[channel];
@@ -102,7 +102,7 @@ fn main(@builtin(local_invocation_index) lane: u32,
     if (still) {
       rules[channel] = stored(running_rule(gamma, bias, old_mean, running));
     } else {
-      var mean = batch.mean;
+      var mean = reference + batch.mean;
       var variance = batch.squares * params.share;
 //% if form == "one_conv"
       // The values are those of the unfolded convolution times the ratio.

@@ -2,8 +2,9 @@
 #![allow(dead_code)] // each test binary uses a part
 
 pub mod fake_quant;
-pub mod networks;
 pub mod learned_step;
+pub mod networks;
+pub mod norm;
 
 use std::sync::OnceLock;
 
@@ -22,7 +23,8 @@ pub fn tiled_gpu() -> Gpu {
     GPU.get_or_init(|| open(KernelFamily::Tiled)).clone()
 }
 
-fn open(kernels: KernelFamily) -> Gpu {
+/// A device of one's own: what other tests ask of a shared one would end up in a recording.
+pub fn open(kernels: KernelFamily) -> Gpu {
     let options = GpuOptions { checked: true, poison: true, kernels, ..Default::default() };
     Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
 }

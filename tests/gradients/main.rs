@@ -6,6 +6,7 @@
 mod common;
 
 mod learned_step;
+mod norm;
 mod ops;
 mod quantization;
 mod tape;

@@ -76,6 +76,11 @@ fn activations() {
 }
 
 #[test]
+fn square_roots() {
+    check("sqrt", &[tensor([5], &[0.3, 0.5, 1.0, 2.0, 9.0])], |v| sqrt(&v[0]));
+}
+
+#[test]
 fn matrix_products() {
     for [m, k, n] in [[1, 1, 1], [2, 3, 4], [5, 2, 3]] {
         check(&format!("{m} {k} {n}"), &[draw([m, k], 1), draw([k, n], 2)], |v| matmul(&v[0], &v[1]));

@@ -13,6 +13,7 @@ mod elementwise;
 mod gemm;
 mod learned_step;
 mod loss;
+mod norm;
 mod observation;
 mod optim;
 mod pool;
