@@ -21,7 +21,8 @@ pub fn tiled_gpu() -> Gpu {
     GPU.get_or_init(|| open(KernelFamily::Tiled)).clone()
 }
 
-fn open(kernels: KernelFamily) -> Gpu {
+/// A device of one's own: what other tests ask of a shared one would end up in a recording.
+pub fn open(kernels: KernelFamily) -> Gpu {
     let options = GpuOptions { checked: true, poison: true, kernels, ..Default::default() };
     Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
 }
