@@ -124,7 +124,7 @@ fn elements_of(length: usize) -> (usize, bool) {
 /// of the paper); where that is zero, it stays unset, the zeros pass, and the next step tries again. Calibration
 /// makes the scale the mean over the batches of what that formula gives, so that training finds it set and goes on
 /// from there. Evaluation uses the scale as it is; an unset one passes values. The mark
-/// [`FROZEN`](super::counter::FROZEN) on a counter keeps training and calibration from setting the scale.
+/// [`FROZEN`] on a counter keeps training and calibration from setting the scale.
 ///
 /// # Errors
 /// Where the state does not fit `x`, the rule's bits are not 2 to 8, or the device has failed.

@@ -1,4 +1,4 @@
-use simqat::gpu::Gpu;
+use simqat::gpu::{Gpu, KernelFamily};
 use simqat::kernel::counter::FROZEN;
 use simqat::kernel::learned_step::{LEAST_STEP, StepRule, StepState, UNSET, gradient, quantize};
 use simqat::kernel::quantize::Observation::{self, Calibrate, Off, Train};
@@ -6,7 +6,7 @@ use simqat::tensor::random::Philox;
 use simqat::tensor::{DType, Shape, Tensor};
 
 use super::common::learned_step::{self as host, Scale, Step};
-use super::common::{assert_bits, assert_close};
+use super::common::{assert_bits, assert_close, open};
 use super::{families, tensor, values, words};
 
 const RULE: StepRule = StepRule { bits: 4, signed: true, narrow_range: false, delay: 0 };
@@ -262,7 +262,7 @@ fn a_mark_keeps_scales_from_being_set() {
 #[test]
 fn replayed_steps_set_the_scale_when_the_delay_is_over() {
     let rule = StepRule { delay: 2, ..RULE };
-    for gpu in families() {
+    for gpu in [KernelFamily::Auto, KernelFamily::Tiled].map(open) {
         for (shape, channels) in [(&[4, 11][..], 4), (&[16_500], 1)] {
             let shape = Shape::from(shape);
             let x = values(shape.count(), 7);

@@ -1,13 +1,13 @@
 //! What the kinds of passes do to observed ranges: training until they are frozen, calibration, evaluation.
 
-use simqat::gpu::Gpu;
+use simqat::gpu::{Gpu, KernelFamily};
 use simqat::kernel::counter::{FROZEN, freeze};
 use simqat::kernel::quantize::Observation::{self, Calibrate, Off, Train};
 use simqat::kernel::quantize::{GridRule, Observer, lay_grid, quantize};
 use simqat::tensor::{Shape, Tensor};
 
 use super::common::fake_quant::{Action, Grid, Range};
-use super::common::{assert_bits, assert_close};
+use super::common::{assert_bits, assert_close, open};
 use super::quantize::{PLAIN, assert_applies, assert_state, rules, state_on};
 use super::{families, values};
 
@@ -149,7 +149,7 @@ fn a_calibrated_range_is_the_mean_of_the_ranges_in_numbers() {
 #[test]
 fn replayed_steps_count_freeze_and_begin_to_round_on_the_device() {
     let rule = GridRule { delay: 2, freeze: 3, ..MOVING };
-    for gpu in families() {
+    for gpu in [KernelFamily::Auto, KernelFamily::Tiled].map(open) {
         let shape = Shape::from([2, 15]);
         // The values are the recording's; a range that follows them moves all the same, from -6 to 6 at first.
         let x = batch(&shape, 2);
