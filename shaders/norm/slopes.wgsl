@@ -3,6 +3,9 @@
 // gradients, and the statistics are given numbers) an invocation owns a channel.
 //% include "norm/rule.wgsl"
 //% include "norm/share.wgsl"
+//% if source == "none"
+//% include "common/index.wgsl"
+//% endif
 //% if source != "none"
 //% include "norm/lanes.wgsl"
 //% endif
@@ -39,8 +42,8 @@ struct Params { rows: u32, channels: u32, plane: u32, pieces: u32 }
 
 //% if source == "none"
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let channel = id.x;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let channel = linear_index(id, groups, 64u);
   if (channel >= params.channels) { return; }
   let rule = rules[channel];
   let beta = /*{ "betas[channel]" if relu else "0.0" }*/;

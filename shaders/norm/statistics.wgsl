@@ -5,6 +5,9 @@
 // gamma / s is what `fold_weight` multiplied the weights by, with the s of before this step.
 //% include "common/counter.wgsl"
 //% include "norm/rule.wgsl"
+//% if source == "none"
+//% include "common/index.wgsl"
+//% endif
 //% if source == "values"
 //% include "norm/value.wgsl"
 //% include "norm/part.wgsl"
@@ -65,8 +68,8 @@ fn running_rule(gamma: f32, bias: f32, mean: f32, deviation: f32) -> Rule {
 
 //% if source == "none"
 @compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let channel = id.x;
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let channel = linear_index(id, groups, 64u);
   if (channel >= params.channels) { return; }
   let deviation = sqrt(running_variance[channel] + params.epsilon);
   let bias = /*{ "biases[channel]" if bias else "0.0" }*/;
@@ -113,9 +116,9 @@ fn main(@builtin(local_invocation_index) lane: u32,
       let squared = variance + params.epsilon;
       let deviation = sqrt(squared);
 //% if form == "two_conv"
-      let backward = -gamma / deviation * params.share;
+      let offset = -gamma / deviation * params.share;
       let rule = Rule(gamma * mean / running, running / deviation, mean, 0.0, -mean / deviation, 0.0,
-                      -running / (squared * deviation) * params.share, backward);
+                      -running / (squared * deviation) * params.share, offset);
 //% else
 //% if form == "one_conv"
       let inverse = 1.0 / (ratio.factor * deviation);

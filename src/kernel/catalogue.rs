@@ -3,7 +3,6 @@
 use crate::shader::ShaderSpec;
 
 /// A variant and the layout of its parameter block on the Rust side.
-#[derive(Clone)]
 pub struct Entry {
     /// Source and constants.
     pub spec: ShaderSpec,

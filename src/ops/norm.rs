@@ -156,12 +156,15 @@ impl Backward for Normalized {
         } else {
             (norm::shares(&self.rules, &self.beta, self.relu)?, [None, None, None])
         };
-        let [dz, dz0] = match unfolded {
-            Some(z0) => norm::input_grads(dy, &self.z, z0, &shares, self.relu, wanted[0])?,
+        let (dz, dz0) = match unfolded {
+            Some(z0) => {
+                let (dz, dz0) = norm::input_grads(dy, &self.z, z0, &shares, self.relu, wanted[0])?;
+                (dz, Some(dz0))
+            }
             None => {
                 let own = self.moves && self.z0.is_none();
                 let dz = || norm::input_grad(dy, &self.z, &shares, self.relu, own);
-                [wanted[0].then(dz).transpose()?, None]
+                (wanted[0].then(dz).transpose()?, None)
             }
         };
         let mut gradients = vec![dz, d_gamma, d_beta];

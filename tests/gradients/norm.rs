@@ -17,11 +17,13 @@ use super::common::norm::{Case, relative_error, wide};
 use super::common::{assert_bits, gpu, open};
 use super::{away_from_zero, check, draw, tensor};
 
-const EPS: f32 = 1e-3;
+/// Large, so that gradients through it are seen.
+const EPS: f32 = 0.5;
 const MOMENTUM: f32 = 0.9;
 const FORMS: [Form; 3] = [Form::Plain, Form::TwoConv, Form::OneConv];
-/// What all gradients must be within, by the norm of each tensor.
-const REQUIRED: f64 = 1e-3;
+/// By the norm of each tensor. Single precision leaves some 3e-7 after sums of up to 162 products; 1e-3 would be good
+/// enough to train.
+const REQUIRED: f64 = 1e-5;
 /// Training steps before the one under test.
 const STEPS: u32 = 7;
 

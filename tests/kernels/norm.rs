@@ -6,7 +6,7 @@ use simqat::kernel::norm::{
 };
 use simqat::tensor::{Shape, Tensor};
 
-use super::common::norm::{Case, moments, relative_error, wide};
+use super::common::norm::{Case, relative_error, wide};
 use super::common::{assert_bits, gpu, tiled_gpu};
 use super::{tensor, values};
 
@@ -15,8 +15,8 @@ const MOMENTUM: f32 = 0.9;
 const FORMS: [Form; 3] = [Form::Plain, Form::TwoConv, Form::OneConv];
 const TRAINING: Statistics = Statistics::Batch { momentum: MOMENTUM, freeze: NEVER };
 
-/// By the norm of a whole tensor, against f64. Values are off by a few units of 6e-8, and sums of up to 40 000 values
-/// of both signs by some ten times that.
+/// By the norm of a whole tensor, against f64. Most are off by a few units of 6e-8; a variance of two values that lie
+/// close together, and a sum of 40 000 values of both signs, by a hundred of them.
 const CLOSE: f64 = 2e-5;
 
 /// The parameters and the state of a normalization, on a device and on the host.
@@ -99,17 +99,18 @@ fn near(what: &str, actual: &Tensor, expected: &[f64], within: f64) {
     assert!(off <= within, "{what}: off by {off:.1e} of its norm, allowed are {within:.1e}");
 }
 
-/// Values, running statistics and all gradients on the device and on the host. Channels lie around different means.
+/// Values, running statistics and all gradients on the device and on the host. Channels lie around different means, none
+/// of them zero.
 fn check(gpu: &Gpu, shape: &[usize], form: Form, with_bias: bool, relu: bool, statistics: Statistics) {
     let shape = Shape::from(shape);
     let extents = [shape[0], shape[1], shape[2..].iter().product()];
     let what = format!("{form:?} of {shape}, bias {with_bias}, ReLU {relu}, {statistics:?}");
     let batch = statistics != Statistics::Running;
     let setup = Setup::new(gpu, form, extents, with_bias, relu, batch);
-    let [rows, channels, plane] = extents;
+    let [_, channels, plane] = extents;
     let around = |seed: u64| -> Vec<f32> {
         let mut x = values(shape.count(), seed);
-        x.iter_mut().enumerate().for_each(|(i, v)| *v += (i / plane % channels % 7) as f32 * 0.5);
+        x.iter_mut().enumerate().for_each(|(i, v)| *v += (i / plane % channels % 7 + 1) as f32 * 0.5);
         x
     };
     let (z, z0, g) = (around(1), around(2), values(shape.count(), 3));
@@ -130,25 +131,23 @@ fn check(gpu: &Gpu, shape: &[usize], form: Form, with_bias: bool, relu: bool, st
     assert_eq!(setup.state.steps.read_u32().unwrap(), vec![steps; channels], "{what}");
 
     let all = parameter_grads(&device_g, &device_z, &rule, &setup.beta, relu, with_bias).unwrap();
-    // A sum of so many values of both signs may end near zero: then its rounding shows.
-    let summed = CLOSE * ((rows * plane) as f64).sqrt().max(1.0);
-    near(&format!("{what}: gradient of gamma"), &all.gamma, &expected.gamma, summed);
-    near(&format!("{what}: gradient of beta"), &all.beta, &expected.beta, summed);
+    near(&format!("{what}: gradient of gamma"), &all.gamma, &expected.gamma, CLOSE);
+    near(&format!("{what}: gradient of beta"), &all.beta, &expected.beta, CLOSE);
     if let Some(bias) = &all.bias {
-        near(&format!("{what}: gradient of the bias"), bias, &expected.bias, summed);
+        near(&format!("{what}: gradient of the bias"), bias, &expected.bias, CLOSE);
     }
     let own = batch && form != Form::TwoConv;
     let dz = input_grad(&device_g, &device_z, &all.shares, relu, own).unwrap();
     near(&format!("{what}: gradient of the values"), &dz, &expected.dz, CLOSE);
     if form == Form::TwoConv {
         let both = |first| input_grads(&device_g, &device_z, &device_z0, &all.shares, relu, first).unwrap();
-        let [dz, dz0] = both(true);
-        let (dz, dz0) = (dz.unwrap(), dz0.unwrap());
+        let (dz, dz0) = both(true);
+        let dz = dz.unwrap();
         near(&format!("{what}: gradient of the folded values"), &dz, &expected.dz, CLOSE);
         near(&format!("{what}: gradient of the unfolded values"), &dz0, &expected.dz0, CLOSE);
-        let [none, alone] = both(false);
+        let (none, alone) = both(false);
         assert!(none.is_none());
-        assert_bits("alone", &alone.unwrap().read_f32().unwrap(), &dz0.read_f32().unwrap());
+        assert_bits("alone", &alone.read_f32().unwrap(), &dz0.read_f32().unwrap());
     }
     if !batch {
         let given = shares(&rule, &setup.beta, relu).unwrap();
@@ -479,7 +478,9 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
     }
     let four = tensor([4], &[1.0; 4]);
     assert!(rules(&Norm { gamma: &four, ..norm }, &x, TRAINING).is_err());
-    assert!(rules(&Norm { bias: Some(&four), ..norm }, &x, TRAINING).is_err());
+    assert!(rules(&Norm { form: Form::TwoConv, bias: Some(&four), ..norm }, &x, TRAINING).is_err());
+    let error = rules(&Norm { bias: Some(&setup.beta), ..norm }, &x, TRAINING).unwrap_err().to_string();
+    assert!(error.contains("no bias"), "{error}");
     assert!(rules(&norm, &tensor([2, 4], &[0.0; 8]), TRAINING).is_err());
     assert!(rules(&norm, &tensor([3], &[0.0; 3]), TRAINING).is_err());
     assert!(rules(&norm, &tensor([0, 3], &[]), TRAINING).is_err());
@@ -494,6 +495,4 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
     assert!(fold_weight(&w, &setup.gamma, &setup.state, 0.0, FoldForm::TwoConv).is_err());
     assert!(fold_weight_grad(&w, &x, &rule, [true, true]).is_err());
     assert!(fold_weight_grad(&w, &w, &rule, [true, true]).is_err());
-    // Moments of values are what they are: the oracle's own check.
-    assert_eq!(moments(&[1.0, 3.0]), (2.0, 1.0));
 }

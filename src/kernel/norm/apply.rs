@@ -126,13 +126,15 @@ fn grad_shader(place: Place, parts: Parts) -> ShaderSpec {
         .with("relu", parts.relu && parts.first)
 }
 
+/// Writes the gradients that `parts` names to `outputs`, in their order.
 fn launch_grad(
     dy: &Tensor,
     x: &Tensor,
     unfolded: Option<&Tensor>,
     shares: &Shares,
     parts: Parts,
-) -> Result<[Option<Tensor>; 2]> {
+    outputs: &[&Tensor],
+) -> Result<()> {
     let layout = Layout::of(dy)?;
     expect_rules(&shares.0, &layout)?;
     same_shape("the gradient of a normalization", dy.shape(), x.shape())?;
@@ -150,13 +152,10 @@ fn launch_grad(
         launch = launch.bind(unfolded.buffer());
     }
     launch = launch.bind(shares.0.buffer());
-    let output = |wanted: bool| wanted.then(|| Tensor::empty(gpu, dy.shape(), DType::F32)).transpose();
-    let outputs = [output(parts.first)?, output(parts.second)?];
-    for output in outputs.iter().flatten() {
+    for output in outputs {
         launch = launch.bind(output.buffer());
     }
-    place.start(launch, dy, &layout)?;
-    Ok(outputs)
+    place.start(launch, dy, &layout)
 }
 
 /// Gradient of [`normalize`] with respect to `x`, all of it with `own`: also what goes through the statistics, where
@@ -165,9 +164,9 @@ fn launch_grad(
 /// # Errors
 /// Where shapes disagree, or the device has failed.
 pub fn input_grad(dy: &Tensor, x: &Tensor, shares: &Shares, relu: bool, own: bool) -> Result<Tensor> {
-    let parts = Parts { first: true, own, second: false, relu };
-    let [dx, _] = launch_grad(dy, x, None, shares, parts)?;
-    dx.ok_or_else(|| Error::Gpu("a normalization was asked for no gradient".into()))
+    let dx = Tensor::empty(dy.gpu(), dy.shape(), DType::F32)?;
+    launch_grad(dy, x, None, shares, Parts { first: true, own, second: false, relu }, &[&dx])?;
+    Ok(dx)
 }
 
 /// Gradients with respect to `x` and to `unfolded`, the values that the statistics are of. Where the first is not
@@ -182,8 +181,13 @@ pub fn input_grads(
     shares: &Shares,
     relu: bool,
     first: bool,
-) -> Result<[Option<Tensor>; 2]> {
-    launch_grad(dy, x, Some(unfolded), shares, Parts { first, own: false, second: true, relu })
+) -> Result<(Option<Tensor>, Tensor)> {
+    let output = || Tensor::empty(dy.gpu(), dy.shape(), DType::F32);
+    let (dx, d_unfolded) = (first.then(output).transpose()?, output()?);
+    let outputs: Vec<&Tensor> = dx.iter().chain([&d_unfolded]).collect();
+    let parts = Parts { first, own: false, second: true, relu };
+    launch_grad(dy, x, Some(unfolded), shares, parts, &outputs)?;
+    Ok((dx, d_unfolded))
 }
 
 pub(super) fn variants() -> Vec<Entry> {

@@ -2,7 +2,7 @@
 
 use super::super::catalogue::{Entry, entry};
 use super::super::params::params;
-use super::super::same_shape;
+use super::super::{extent, same_shape};
 use super::layout::{Lanes, expect_channels, expect_shape, folded};
 use super::statistics::check_eps;
 use super::{NormState, Statistics};
@@ -128,7 +128,7 @@ fn layout(w: &Tensor) -> Result<(u32, u32, bool)> {
             w.shape()
         )));
     };
-    super::super::extent(w.count(), "the number of weights")?;
+    extent(w.count(), "the number of weights")?;
     let length = w.count() / channels;
     let vectors = length.is_multiple_of(4);
     Ok((channels as u32, if vectors { length / 4 } else { length } as u32, vectors))

@@ -4,7 +4,7 @@ use super::super::catalogue::{Entry, entry};
 use super::super::params::params;
 use super::super::{extent, same_shape};
 use super::apply::expect_rules;
-use super::layout::{Lanes, Layout, Pieces, expect_channels, folded};
+use super::layout::{Lanes, Layout, Pieces, Source, expect_channels, folded};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -17,23 +17,8 @@ fn sums_shader(lanes: Lanes, along: u32, vectors: bool, relu: bool) -> ShaderSpe
     lanes.constants(spec).with("along", along).with("vectors", vectors).with("relu", relu)
 }
 
-/// Where the sums come from.
-#[derive(Clone, Copy)]
-enum Source {
-    Nowhere,
-    Values { lanes: Lanes, along: u32, vectors: bool },
-    Pieces { lanes: Lanes },
-}
-
 fn slopes_shader(source: Source, relu: bool, bias: bool) -> ShaderSpec {
-    let spec = ShaderSpec::new("norm/slopes.wgsl").with("relu", relu).with("bias", bias);
-    match source {
-        Source::Nowhere => spec.with("source", "none"),
-        Source::Values { lanes, along, vectors } => {
-            lanes.constants(spec).with("source", "values").with("along", along).with("vectors", vectors)
-        }
-        Source::Pieces { lanes } => lanes.constants(spec).with("source", "pieces"),
-    }
+    source.constants(ShaderSpec::new("norm/slopes.wgsl").with("relu", relu).with("bias", bias))
 }
 
 /// What the gradients of values need of their channels, f32 [C, 8].
@@ -174,22 +159,20 @@ pub fn shares(rules: &Tensor, beta: &Tensor, relu: bool) -> Result<Shares> {
 
 pub(super) fn variants() -> Vec<Entry> {
     let mut all = Vec::new();
-    for relu in [false, true] {
-        all.push(entry(slopes_shader(Source::Nowhere, relu, false), SlopesParams::LAYOUT));
-        for lanes in Lanes::ALL {
-            for bias in [false, true] {
-                all.push(entry(slopes_shader(Source::Pieces { lanes }, relu, bias), SlopesParams::LAYOUT));
-            }
-            for along in lanes.alongs() {
-                for vectors in [false, true] {
-                    all.push(entry(sums_shader(lanes, along, vectors, relu), SumsParams::LAYOUT));
-                    let source = Source::Values { lanes, along, vectors };
-                    all.push(entry(slopes_shader(source, relu, false), SlopesParams::LAYOUT));
-                    if !relu {
-                        all.push(entry(slopes_shader(source, relu, true), SlopesParams::LAYOUT));
-                    }
-                }
-            }
+    for (relu, source) in
+        [false, true].into_iter().flat_map(|relu| Source::all().into_iter().map(move |source| (relu, source)))
+    {
+        all.push(entry(slopes_shader(source, relu, false), SlopesParams::LAYOUT));
+        if let Source::Values { lanes, along, vectors } = source {
+            all.push(entry(sums_shader(lanes, along, vectors, relu), SumsParams::LAYOUT));
+        }
+        let takes_bias = match source {
+            Source::Nowhere => false,
+            Source::Values { .. } => !relu,
+            Source::Pieces { .. } => true,
+        };
+        if takes_bias {
+            all.push(entry(slopes_shader(source, relu, true), SlopesParams::LAYOUT));
         }
     }
     all

@@ -122,6 +122,41 @@ impl Lanes {
     }
 }
 
+/// What a kernel that works by channel is given of the values.
+#[derive(Clone, Copy)]
+pub(super) enum Source {
+    /// Nothing: the running statistics are all it needs.
+    Nowhere,
+    /// The values themselves, a workgroup for each channel.
+    Values { lanes: Lanes, along: u32, vectors: bool },
+    /// What was found in the pieces of a channel.
+    Pieces { lanes: Lanes },
+}
+
+impl Source {
+    /// Every kind that the catalogue lists.
+    pub fn all() -> Vec<Source> {
+        let mut all = vec![Source::Nowhere];
+        for lanes in Lanes::ALL {
+            all.push(Source::Pieces { lanes });
+            for along in lanes.alongs() {
+                all.extend([false, true].map(|vectors| Source::Values { lanes, along, vectors }));
+            }
+        }
+        all
+    }
+
+    pub fn constants(self, spec: ShaderSpec) -> ShaderSpec {
+        match self {
+            Source::Nowhere => spec.with("source", "none"),
+            Source::Values { lanes, along, vectors } => {
+                lanes.constants(spec).with("source", "values").with("along", along).with("vectors", vectors)
+            }
+            Source::Pieces { lanes } => lanes.constants(spec).with("source", "pieces"),
+        }
+    }
+}
+
 /// Workgroups for channels, folded into two dimensions where one is too short.
 ///
 /// # Errors

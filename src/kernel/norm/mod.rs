@@ -73,5 +73,6 @@ pub enum Statistics {
 }
 
 pub(super) fn variants() -> Vec<Entry> {
-    [statistics::variants(), apply::variants(), gradient::variants(), fold::variants()].concat()
+    let families = [statistics::variants(), apply::variants(), gradient::variants(), fold::variants()];
+    families.into_iter().flatten().collect()
 }

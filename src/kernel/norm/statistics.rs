@@ -3,7 +3,7 @@
 use super::super::catalogue::{Entry, entry};
 use super::super::extent;
 use super::super::params::params;
-use super::layout::{Lanes, Layout, Pieces, expect_channels, expect_shape, folded};
+use super::layout::{Lanes, Layout, Pieces, Source, expect_channels, expect_shape, folded};
 use super::{NormState, Statistics};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
@@ -72,28 +72,18 @@ fn observe_shader(lanes: Lanes, along: u32, vectors: bool) -> ShaderSpec {
     lanes.constants(spec).with("along", along).with("vectors", vectors)
 }
 
-/// Where the moments come from.
-#[derive(Clone, Copy)]
-enum Source {
-    Nowhere,
-    Values { lanes: Lanes, along: u32, vectors: bool },
-    Pieces { lanes: Lanes },
-}
-
 fn statistics_shader(form: Form, bias: bool, source: Source) -> ShaderSpec {
-    let spec = ShaderSpec::new("norm/statistics.wgsl").with("form", form.name()).with("bias", bias);
-    match source {
-        Source::Nowhere => spec.with("source", "none"),
-        Source::Values { lanes, along, vectors } => {
-            lanes.constants(spec).with("source", "values").with("along", along).with("vectors", vectors)
-        }
-        Source::Pieces { lanes } => lanes.constants(spec).with("source", "pieces"),
-    }
+    source.constants(ShaderSpec::new("norm/statistics.wgsl").with("form", form.name()).with("bias", bias))
 }
 
 impl Norm<'_> {
     fn check(&self, channels: usize) -> Result<()> {
         expect_channels("gamma", self.gamma, channels)?;
+        if self.form == Form::Plain && self.bias.is_some() {
+            return Err(Error::Invalid(
+                "a normalization by itself takes no bias; let the convolution before it add it".into(),
+            ));
+        }
         if let Some(bias) = self.bias {
             expect_channels("the bias", bias, channels)?;
         }
@@ -162,18 +152,15 @@ pub fn rules(norm: &Norm<'_>, x: &Tensor, statistics: Statistics) -> Result<Tens
         }
     }
     let mut launch = gpu.launch(statistics_shader(norm.form, norm.bias.is_some(), source));
-    match source {
-        Source::Nowhere => {}
-        Source::Values { .. } | Source::Pieces { .. } => {
-            launch = launch.bind(pieces.as_ref().unwrap_or(x).buffer());
-        }
+    if statistics != Statistics::Running {
+        launch = launch.bind(pieces.as_ref().unwrap_or(x).buffer());
     }
     launch = launch.bind(norm.gamma.buffer());
     if let Some(bias) = norm.bias {
         launch = launch.bind(bias.buffer());
     }
     launch = launch.bind(norm.state.mean.buffer()).bind(norm.state.var.buffer());
-    if let Source::Nowhere = source {
+    if statistics == Statistics::Running {
         launch.bind(rules.buffer()).params(&params).threads(layout.channels as u64, 64)?;
     } else {
         let [x, y] = folded(gpu, layout.channels)?;
@@ -210,20 +197,18 @@ fn observe(x: &Tensor, layout: &Layout, cut: Pieces, state: &NormState, freeze: 
 
 pub(super) fn variants() -> Vec<Entry> {
     let mut all = Vec::new();
-    let mut sources = vec![Source::Nowhere];
-    for lanes in Lanes::ALL {
-        sources.push(Source::Pieces { lanes });
-        for along in lanes.alongs() {
-            for vectors in [false, true] {
-                all.push(entry(observe_shader(lanes, along, vectors), ObserveParams::LAYOUT));
-                sources.push(Source::Values { lanes, along, vectors });
-            }
+    for source in Source::all() {
+        if let Source::Values { lanes, along, vectors } = source {
+            all.push(entry(observe_shader(lanes, along, vectors), ObserveParams::LAYOUT));
         }
     }
     for form in Form::ALL {
         for bias in [false, true] {
-            let each = |&source| entry(statistics_shader(form, bias, source), StatisticsParams::LAYOUT);
-            all.extend(sources.iter().map(each));
+            if form == Form::Plain && bias {
+                continue;
+            }
+            let each = |source| entry(statistics_shader(form, bias, source), StatisticsParams::LAYOUT);
+            all.extend(Source::all().into_iter().map(each));
         }
     }
     all
