@@ -95,10 +95,9 @@ fn options_that_cannot_be_used_are_named_with_their_value() {
     refused(|o| o.weights.quant_delay = 1 << 31, &["simqat.weights.quant_delay = 2147483648", "2147483647"]);
     refused(|o| o.freeze_bn = u32::MAX, &["simqat.freeze_bn = 4294967295"]);
     refused(|o| o.freeze_observers = u32::MAX, &["simqat.freeze_observers = 4294967295"]);
-    let layer = |o: &mut SimQat, pattern: &str, options| drop(o.layer.insert(pattern.into(), options));
     let bits = |bits| LayerOptions { weight_bits: Some(bits), ..Default::default() };
     let refused = |pattern: &str, options, parts: &[&str]| {
-        assert_told(changed(SimQat::default(), |o| layer(o, pattern, options)).apply(&network), parts);
+        assert_told(SimQat::default().for_layers(pattern, options).apply(&network), parts);
     };
     refused("fc*", bits(9), &["simqat.layer.\"fc*\".weight_bits = 9", "2 to 8"]);
     refused("fcc*", bits(4), &["simqat.layer.\"fcc*\"", "matches no layer", "fc1, relu4, fc2"]);

@@ -8,7 +8,7 @@ use simqat::gpu::{Gpu, KernelFamily};
 use simqat::kernel::conv::{Geometry, Padding};
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::norm::Form;
-use simqat::kernel::quantize::{GridRule, Observer, RangeState};
+use simqat::kernel::quantize::{GridRule, Observation, Observer, RangeState};
 use simqat::ops::*;
 use simqat::tensor::Tensor;
 
@@ -421,8 +421,14 @@ fn quantizer(channels: usize, range: Range) -> (RangeState, Vec<Range>) {
     (RangeState { min: of(range.min), max: of(range.max), steps }, vec![range; channels])
 }
 
-const NARROW: GridRule =
-    GridRule { bits: 8, symmetric: true, narrow_range: true, observer: Observer::LastBatch, delay: 0 };
+const NARROW: GridRule = GridRule {
+    bits: 8,
+    symmetric: true,
+    narrow_range: true,
+    observer: Observer::LastBatch,
+    delay: 0,
+    freeze: NEVER,
+};
 
 #[test]
 fn folds_with_quantized_weights_have_the_gradients_of_the_formulas() {
@@ -440,6 +446,7 @@ fn folds_with_quantized_weights_have_the_gradients_of_the_formulas() {
     let folds = scenes().into_iter().filter(|scene| scene.form != Form::Plain);
     for (number, scene) in folds.enumerate() {
         let (rule, range, observe) = quantizers[number % 3];
+        let observation = if observe { Observation::Train } else { Observation::Off };
         let per_channel = number % 2 == 0;
         let o = scene.w[0];
         let (inputs, seed) = scene.drawn();
@@ -460,7 +467,7 @@ fn folds_with_quantized_weights_have_the_gradients_of_the_formulas() {
                 let two = scene.form == Form::TwoConv;
                 let form = if two { FoldForm::TwoConv } else { FoldForm::OneConv(scene.statistics) };
                 let folded = fold_weight(&v[1], &v[2], &state, EPS, form)?;
-                let rounded = fake_quant(&folded, &ranges, &rule, observe)?;
+                let rounded = fake_quant(&folded, &ranges, &rule, observation)?;
                 *kept.borrow_mut() = Some((folded.tensor().clone(), rounded.tensor().clone()));
                 let z = conv(&rounded)?;
                 if !two {
@@ -554,7 +561,7 @@ fn channels_that_start_at_zero_learn() {
                             quantizer(if per_channel == Some(true) { 4 } else { 1 }, Range::START);
                         let z = conv2d(
                             &v[0],
-                            &fake_quant(&folded, &ranges, &NARROW, true)?,
+                            &fake_quant(&folded, &ranges, &NARROW, Observation::Train)?,
                             None,
                             &PLAIN,
                             false,

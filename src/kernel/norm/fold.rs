@@ -1,9 +1,10 @@
 //! Weights that a normalization was folded into.
 
 use super::super::catalogue::{Entry, entry};
+use super::super::lanes::Lanes;
 use super::super::params::params;
 use super::super::{extent, same_shape};
-use super::layout::{Lanes, expect_channels, expect_shape, folded};
+use super::layout::{expect_channels, expect_shape, folded};
 use super::statistics::check_eps;
 use super::{NormState, Statistics};
 use crate::shader::ShaderSpec;
@@ -30,7 +31,7 @@ fn shader(lanes: Lanes, vectors: bool, training: bool) -> ShaderSpec {
 
 fn grad_shader(lanes: Lanes, vectors: bool, weight: bool, gamma: bool) -> ShaderSpec {
     let spec = ShaderSpec::new("norm/fold_weight_grad.wgsl").with("vectors", vectors);
-    lanes.constants(spec).with("weight", weight).with("gamma", gamma)
+    lanes.give(spec).with("weight", weight).with("gamma", gamma)
 }
 
 /// Folded weights and what their gradient needs.
@@ -136,7 +137,7 @@ fn layout(w: &Tensor) -> Result<(u32, u32, bool)> {
 
 pub(super) fn variants() -> Vec<Entry> {
     let mut all = Vec::new();
-    for lanes in Lanes::ALL {
+    for lanes in Lanes::KINDS {
         for vectors in [false, true] {
             all.extend([false, true].map(|t| entry(shader(lanes, vectors, t), FoldParams::LAYOUT)));
             all.extend([[true, false], [false, true], [true, true]].map(|[weight, gamma]| {

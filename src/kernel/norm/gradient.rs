@@ -1,10 +1,11 @@
 //! Sums of a gradient by channel, and the gradients of parameters that they make.
 
 use super::super::catalogue::{Entry, entry};
+use super::super::lanes::Lanes;
 use super::super::params::params;
 use super::super::{extent, same_shape};
 use super::apply::expect_rules;
-use super::layout::{Lanes, Layout, Pieces, Source, expect_channels, folded};
+use super::layout::{Layout, Pieces, Source, expect_channels, folded};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -14,7 +15,7 @@ params!(SlopesParams { rows: u32, channels: u32, plane: u32, pieces: u32 });
 
 fn sums_shader(lanes: Lanes, along: u32, vectors: bool, relu: bool) -> ShaderSpec {
     let spec = ShaderSpec::new("norm/gradient_sums.wgsl");
-    lanes.constants(spec).with("along", along).with("vectors", vectors).with("relu", relu)
+    lanes.give(spec).with("along", along).with("vectors", vectors).with("relu", relu)
 }
 
 fn slopes_shader(source: Source, relu: bool, bias: bool) -> ShaderSpec {

@@ -1,6 +1,7 @@
 //! How channels lie in memory, and how workgroups share them.
 
 use super::super::extent;
+use super::super::lanes::Lanes;
 use crate::gpu::Gpu;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Shape, Tensor};
@@ -51,12 +52,12 @@ impl Layout {
         let values = self.values();
         let (enough, long) = lanes.many_channels();
         let busy = self.channels >= enough && values <= long;
-        if values <= lanes.alone() || busy || self.channels > gpu.caps().max_groups as usize {
+        if values <= lanes.a_piece() || busy || self.channels > gpu.caps().max_groups as usize {
             return None;
         }
         // Rounding to whole rows, and to whole parts of a plane, may double the number.
         let wanted =
-            (lanes.alone() / self.per_value()).max((self.rows * self.plane).div_ceil(MOST_PIECES / 2));
+            (lanes.a_piece() / self.per_value()).max((self.rows * self.plane).div_ceil(MOST_PIECES / 2));
         let columns = self.plane.min(wanted);
         Some(Pieces {
             rows: (wanted / columns).min(self.rows),
@@ -78,37 +79,15 @@ pub(super) struct Pieces {
     pub count: [usize; 2],
 }
 
-/// How many lanes of a workgroup share a channel, and whether they are one subgroup. Where shaders run on a CPU,
-/// barriers are dear and subgroups free.
-#[derive(Clone, Copy)]
-pub(super) struct Lanes {
-    pub count: u32,
-    pub subgroup: bool,
-}
-
 impl Lanes {
-    /// Every kind that the catalogue lists.
-    pub const ALL: [Lanes; 2] = [Lanes { count: 64, subgroup: false }, Lanes { count: 8, subgroup: true }];
-
-    pub fn of(gpu: &Gpu) -> Self {
-        match gpu.caps().subgroup_size {
-            Some(count) if gpu.caps().prefers_broadcast() => Lanes { count, subgroup: true },
-            _ => Lanes::ALL[0],
-        }
-    }
-
     /// Values that one workgroup takes sooner than a second dispatch can be started.
-    fn alone(self) -> usize {
+    fn a_piece(self) -> usize {
         if self.subgroup { 16_384 } else { 8192 }
     }
 
     /// From how many channels on a workgroup each keeps the device busy, and up to how many values it takes then.
     fn many_channels(self) -> (usize, usize) {
         if self.subgroup { (16, 1 << 20) } else { (1024, 1 << 16) }
-    }
-
-    pub fn constants(self, spec: ShaderSpec) -> ShaderSpec {
-        spec.with("lanes", self.count).with("subgroup", self.subgroup)
     }
 
     /// How many lanes take neighbours along a plane of so many elements; the others take the next rows.
@@ -137,7 +116,7 @@ impl Source {
     /// Every kind that the catalogue lists.
     pub fn all() -> Vec<Source> {
         let mut all = vec![Source::Nowhere];
-        for lanes in Lanes::ALL {
+        for lanes in Lanes::KINDS {
             all.push(Source::Pieces { lanes });
             for along in lanes.alongs() {
                 all.extend([false, true].map(|vectors| Source::Values { lanes, along, vectors }));
@@ -150,9 +129,9 @@ impl Source {
         match self {
             Source::Nowhere => spec.with("source", "none"),
             Source::Values { lanes, along, vectors } => {
-                lanes.constants(spec).with("source", "values").with("along", along).with("vectors", vectors)
+                lanes.give(spec).with("source", "values").with("along", along).with("vectors", vectors)
             }
-            Source::Pieces { lanes } => lanes.constants(spec).with("source", "pieces"),
+            Source::Pieces { lanes } => lanes.give(spec).with("source", "pieces"),
         }
     }
 }

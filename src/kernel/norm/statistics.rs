@@ -2,8 +2,9 @@
 
 use super::super::catalogue::{Entry, entry};
 use super::super::extent;
+use super::super::lanes::Lanes;
 use super::super::params::params;
-use super::layout::{Lanes, Layout, Pieces, Source, expect_channels, expect_shape, folded};
+use super::layout::{Layout, Pieces, Source, expect_channels, expect_shape, folded};
 use super::{NormState, Statistics};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
@@ -69,7 +70,7 @@ params!(StatisticsParams {
 
 fn observe_shader(lanes: Lanes, along: u32, vectors: bool) -> ShaderSpec {
     let spec = ShaderSpec::new("norm/observe.wgsl").with("source", "values");
-    lanes.constants(spec).with("along", along).with("vectors", vectors)
+    lanes.give(spec).with("along", along).with("vectors", vectors)
 }
 
 fn statistics_shader(form: Form, bias: bool, source: Source) -> ShaderSpec {
