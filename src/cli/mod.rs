@@ -5,6 +5,7 @@ mod bench;
 mod calibrate;
 mod checkpoints;
 mod console;
+mod contest;
 mod data;
 mod eval;
 mod info;
