@@ -1,21 +1,19 @@
 //! `simqat bench`
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Subcommand;
-use serde::Serialize;
 use serde_json::json;
 use simqat::data::Dataset;
 use simqat::gpu::Gpu;
-use simqat::train::{Recipe, RunMode, Trainer, Variant};
+use simqat::train::{Recipe, RunMode};
 use simqat::{Error, Result};
 
 use super::Global;
 use super::console::Console;
-use super::progress::title;
+use super::contest::{Heat, Row, table};
+use super::overrides::Assignments;
 use super::session::begin;
-use super::table::Table;
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -25,15 +23,26 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Time LeNet5's training step, in float and with SimQAT, eager and recorded
+    /// Time a training step of LeNet5 or of recipes, in float and with SimQAT, eager and recorded
     ///
     /// The configurations take turns in each repetition, so that a machine that warms up or gets busy slows all
-    /// of them alike. A repetition ends when the GPU has done its last step. Batches are real images.
+    /// of them alike. A repetition ends when the GPU has done its last step. Batches are real images. SimQAT
+    /// quantizes from the first step; the last column is its time through float's, the median over the repetitions of
+    /// the ratio in each.
     Step(StepArgs),
 }
 
 #[derive(clap::Args)]
 struct StepArgs {
+    /// Time the networks of these recipes, with their [simqat] options; several, separated by commas [default: LeNet5
+    /// as the model zoo trains it]
+    #[arg(long, value_name = "FILE,..", value_delimiter = ',')]
+    recipe: Vec<PathBuf>,
+    #[command(flatten)]
+    assignments: Assignments,
+    /// Where convolutions have BatchNorm behind them, time all three forms of its fold
+    #[arg(long)]
+    folds: bool,
     /// Images in a step; several, separated by commas
     #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [32, 256])]
     batch: Vec<usize>,
@@ -49,12 +58,37 @@ struct StepArgs {
     /// Show also the time in each kernel, on the device's own clock where it has one
     #[arg(long)]
     profile: bool,
-    /// Take the images of this data set: they must be grey and of ten classes
-    #[arg(long, value_name = "NAME", default_value = "mnist")]
-    data: String,
+    /// Take the images of this data set instead of the recipes'
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
     /// Take the data from DIR, which has a folder per data set in it (mnist/) [env: SIMQAT_DATA]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+}
+
+impl StepArgs {
+    fn recipes(&self) -> Result<Vec<Recipe>> {
+        match &self.recipe[..] {
+            [] => Ok(vec![self.assignments.default_recipe()?]),
+            files => files.iter().map(|file| self.assignments.read(file)).collect(),
+        }
+    }
+
+    /// The one data set of all.
+    fn data<'a>(&'a self, recipes: &'a [Recipe]) -> Result<&'a str> {
+        let of = |recipe: &'a Recipe| recipe.data.name.as_str();
+        let first = of(&recipes[0]);
+        match (&self.data, recipes.iter().find(|recipe| of(recipe) != first)) {
+            (Some(name), _) => Ok(name),
+            (None, None) => Ok(first),
+            (None, Some(other)) => Err(Error::Invalid(format!(
+                "\"{}\" takes {first} and \"{}\" takes {}; name one data set for both with --data",
+                recipes[0].name,
+                other.name,
+                of(other)
+            ))),
+        }
+    }
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
@@ -62,64 +96,43 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     step(args, global, console)
 }
 
-/// One configuration and its times.
-struct Contest {
-    variant: Variant,
-    mode: RunMode,
-    batch: usize,
-    trainer: Trainer,
-    /// Milliseconds per step of each repetition.
-    times: Vec<f64>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    model: &'static str,
-    batch: usize,
-    /// Height and width of the images.
-    size: usize,
-    quant: &'static str,
-    mode: &'static str,
-    ms_median: f64,
-    ms_min: f64,
-    ms_max: f64,
-}
-
 fn step(args: &StepArgs, global: &Global, console: &Console) -> Result<()> {
     let at_least_one = [("--repetitions", args.repetitions), ("--steps", args.steps)];
     if let Some((option, _)) = at_least_one.into_iter().find(|(_, n)| *n == 0) {
         return Err(Error::Invalid(format!("{option} 0: it must be at least 1")));
     }
-    let (data, gpu) = begin(global, console, &args.data, args.data_dir.clone())?;
-    let mut contests = contests(&data, &gpu, &args.batch)?;
+    let recipes = args.recipes()?;
+    let (data, gpu) = begin(global, console, args.data(&recipes)?, args.data_dir.clone())?;
+    let mut heats = heats(args, &recipes, &data, &gpu)?;
     console.say(format!(
         "{} configurations in turns, {} times {} steps each, after {} steps of warm-up that are not counted",
-        contests.len(),
+        heats.iter_mut().map(|heat| heat.contests().count()).sum::<usize>(),
         args.repetitions,
         args.steps,
         args.warm_up
     ));
-    for contest in &mut contests {
+    for contest in heats.iter_mut().flat_map(Heat::contests) {
         contest.run(args.warm_up)?;
     }
     for repetition in 0..args.repetitions {
-        for contest in &mut contests {
-            let start = Instant::now();
-            contest.run(args.steps)?;
-            contest.times.push(start.elapsed().as_secs_f64() * 1e3 / args.steps as f64);
+        let mut turns: Vec<_> = heats.iter_mut().flat_map(Heat::contests).collect();
+        // There and back, so that a drift favours nobody.
+        if repetition % 2 == 1 {
+            turns.reverse();
         }
+        turns.into_iter().try_for_each(|contest| contest.time(args.steps))?;
         console.say(format!("repetition {} of {} done", repetition + 1, args.repetitions));
     }
-    let rows: Vec<Row> = contests.iter().map(Contest::row).collect();
+    let rows: Vec<Row> = heats.iter().flat_map(Heat::rows).collect();
     console.result(&format!(
-        "\nLeNet5, ms per training step: {} repetitions of {} steps, on {}\n{}",
+        "\nms per training step: {} repetitions of {} steps, on {}\n{}",
         args.repetitions,
         args.steps,
         gpu.caps().adapter.name,
         table(&rows)
     ))?;
     if args.profile {
-        for contest in contests.iter_mut().filter(|c| c.mode == RunMode::Graph) {
+        for contest in heats.iter_mut().flat_map(Heat::contests).filter(|c| c.mode() == RunMode::Graph) {
             console.result(&contest.profile(&gpu, args.steps)?)?;
         }
     }
@@ -133,96 +146,20 @@ fn step(args: &StepArgs, global: &Global, console: &Console) -> Result<()> {
     }))
 }
 
-fn contests(data: &Dataset, gpu: &Gpu, batches: &[usize]) -> Result<Vec<Contest>> {
-    let mut contests = Vec::new();
-    for &batch in batches {
-        for variant in [Variant::Float, Variant::SimQat] {
+fn heats(args: &StepArgs, recipes: &[Recipe], data: &Dataset, gpu: &Gpu) -> Result<Vec<Heat>> {
+    let mut heats = Vec::new();
+    for recipe in recipes {
+        for &batch in &args.batch {
             for mode in [RunMode::Eager, RunMode::Graph] {
-                let mut recipe = Recipe::default();
-                (recipe.data.batch, recipe.train.mode) = (batch, mode);
-                // Without the delay, so that every timed step quantizes.
-                recipe.simqat = recipe.simqat.quant_delay(0);
-                let network = recipe.variant_network(gpu, data.classes, variant)?;
-                let feed = recipe.feed(&network, &data.train, batch)?;
-                let trainer = Trainer::new(network, feed, recipe.trainer_options())?;
-                contests.push(Contest { variant, mode, batch, trainer, times: Vec::new() });
+                heats.push(Heat::new(gpu, data, recipe, (batch, mode), args.folds)?);
             }
         }
     }
-    Ok(contests)
-}
-
-impl Contest {
-    /// Takes steps and waits until the device has done them.
-    fn run(&mut self, steps: usize) -> Result<()> {
-        (0..steps).try_for_each(|_| self.trainer.step())?;
-        self.trainer.network().gpu().wait()
+    if args.folds && !heats.iter().any(Heat::has_folds) {
+        return Err(Error::Invalid(
+            "--folds: no recipe's network has a Conv2d with a BatchNorm2d behind it; name one with --recipe"
+                .into(),
+        ));
     }
-
-    fn mode_name(&self) -> &'static str {
-        match self.mode {
-            RunMode::Eager => "eager",
-            RunMode::Graph => "graph",
-        }
-    }
-
-    fn row(&self) -> Row {
-        let mut sorted = self.times.clone();
-        sorted.sort_by(f64::total_cmp);
-        let middle = sorted.len() / 2;
-        let median = match sorted.len() % 2 {
-            0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
-            _ => sorted[middle],
-        };
-        Row {
-            model: "lenet5",
-            batch: self.batch,
-            size: self.trainer.network().input_shape()[1],
-            quant: self.variant.name(),
-            mode: self.mode_name(),
-            ms_median: median,
-            ms_min: sorted[0],
-            ms_max: sorted[sorted.len() - 1],
-        }
-    }
-
-    fn profile(&mut self, gpu: &Gpu, steps: usize) -> Result<String> {
-        let (times, ()) = gpu.profile(|| self.run(steps))?;
-        let all: f64 = times.iter().map(|t| t.total.as_secs_f64()).sum();
-        let mut table = Table::default();
-        table.row(["us/step", "share", "calls/step", "kernel"]);
-        for time in &times {
-            let seconds = time.total.as_secs_f64();
-            table.row([
-                format!("{:.1}", seconds * 1e6 / steps as f64),
-                format!("{:.1} %", 100.0 * seconds / all),
-                format!("{:.1}", time.calls as f64 / steps as f64),
-                time.kernel.clone(),
-            ]);
-        }
-        Ok(format!(
-            "\n{}, batch {}: {:.3} ms per step in kernels\n{}",
-            title(self.variant),
-            self.batch,
-            all * 1e3 / steps as f64,
-            table.text()
-        ))
-    }
-}
-
-fn table(rows: &[Row]) -> String {
-    let mut table = Table::default();
-    table.row(["batch", "network", "mode", "median", "min", "max"]);
-    for row in rows {
-        let ms = |value: f64| format!("{value:.3}");
-        table.row([
-            row.batch.to_string(),
-            row.quant.to_string(),
-            row.mode.to_string(),
-            ms(row.ms_median),
-            ms(row.ms_min),
-            ms(row.ms_max),
-        ]);
-    }
-    table.numbers()
+    Ok(heats)
 }

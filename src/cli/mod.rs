@@ -1,11 +1,15 @@
 //! The command line: arguments, progress, tables. One file for each command; what several of them need is in
-//! `console`, `progress`, `session` and `table`. Nothing here computes.
+//! `checkpoints`, `console`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
 
 mod bench;
+mod calibrate;
+mod checkpoints;
 mod console;
+mod contest;
 mod data;
 mod eval;
 mod info;
+mod inspect;
 mod interrupt;
 mod overrides;
 mod progress;
@@ -71,6 +75,10 @@ enum Command {
     Train(train::Args),
     /// Measure a checkpoint's accuracy on all test images
     Eval(eval::Args),
+    /// Quantize a trained float network without training it
+    Calibrate(calibrate::Args),
+    /// Print the network of a recipe or a checkpoint, and options that have no effect on it
+    Inspect(inspect::Args),
     /// Measure how fast this machine is
     Bench(bench::Args),
 }
@@ -97,6 +105,8 @@ fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
         Command::Run(args) => return run::run(args, global, console, start),
         Command::Train(args) => return train::run(args, global, console, start),
         Command::Eval(args) => eval::run(args, global, console),
+        Command::Calibrate(args) => calibrate::run(args, global, console),
+        Command::Inspect(args) => inspect::run(args, console),
         Command::Bench(args) => bench::run(args, global, console),
     }?;
     Ok(ExitCode::SUCCESS)

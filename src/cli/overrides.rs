@@ -1,10 +1,40 @@
 //! Options that change a recipe for one run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use simqat::Result;
+use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Recipe, RunMode};
+
+use super::checkpoints::recipe_of;
+
+/// Lines put over a recipe.
+#[derive(Args, Clone)]
+pub struct Assignments {
+    /// Put KEY = VALUE over the recipe, as if that line stood in it; may be given several times
+    ///
+    /// Such as --set simqat.one_conv_fold=true, or --set 'simqat.layer."fc*".weight_bits=4'.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl Assignments {
+    /// The default recipe with these lines over it.
+    pub fn default_recipe(&self) -> Result<Recipe> {
+        Recipe::parse_with("", &self.set)
+    }
+
+    /// The recipe in a file with these lines over it.
+    pub fn read(&self, path: &Path) -> Result<Recipe> {
+        Recipe::read_with(path, &self.set)
+    }
+
+    /// The recipe in a checkpoint with these lines over it.
+    pub fn recipe_of(&self, checkpoint: &Checkpoint) -> Result<Recipe> {
+        recipe_of(checkpoint, &self.set)
+    }
+}
 
 /// What may be changed without editing the recipe.
 #[derive(Args, Clone)]
@@ -27,6 +57,8 @@ pub struct Overrides {
     /// Call the run folder NAME
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
+    #[command(flatten)]
+    pub assignments: Assignments,
 }
 
 /// Where a run reads and writes.
@@ -57,8 +89,18 @@ impl From<Mode> for RunMode {
 }
 
 impl Overrides {
-    /// The recipe with these options in place of its own, checked again.
-    pub fn apply(&self, mut recipe: Recipe) -> Result<Recipe> {
+    /// The recipe in a file with these options in place of its own.
+    pub fn read(&self, path: &Path) -> Result<Recipe> {
+        self.apply(self.assignments.read(path)?)
+    }
+
+    /// The recipe in a checkpoint with these options in place of its own.
+    pub fn recipe_of(&self, checkpoint: &Checkpoint) -> Result<Recipe> {
+        self.apply(self.assignments.recipe_of(checkpoint)?)
+    }
+
+    /// Options that have a name of their own go over assignments.
+    fn apply(&self, mut recipe: Recipe) -> Result<Recipe> {
         if let Some(epochs) = self.epochs {
             recipe.train.epochs = epochs;
             recipe.data.sample_epochs = epochs;

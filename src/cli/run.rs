@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use simqat::Result;
-use simqat::train::{Recipe, RunFolder, Variant};
+use simqat::train::checkpoint::Checkpoint;
+use simqat::train::{RunFolder, Variant};
 
 use super::Global;
 use super::console::Console;
@@ -24,6 +25,9 @@ pub struct Args {
     /// Train the quantized network alone
     #[arg(long)]
     simqat_only: bool,
+    /// Start both trainings from the values of CHECKPOINT instead of initial ones
+    #[arg(long, value_name = "CHECKPOINT")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -41,8 +45,14 @@ impl Args {
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> Result<ExitCode> {
-    let recipe = args.overrides.apply(Recipe::read(&args.recipe)?)?;
+    let recipe = args.overrides.read(&args.recipe)?;
+    let from = args.from.as_ref().map(Checkpoint::read).transpose()?;
     let (data, gpu) = begin(global, console, &recipe.data.name, args.places.data_dir.clone())?;
+    // So that a mistake in what concerns the second training is told before the first.
+    for &variant in args.variants() {
+        let network = recipe.variant_network(&gpu, data.classes, variant)?;
+        from.as_ref().map_or(Ok(()), |checkpoint| checkpoint.start(&network))?;
+    }
     let folder = RunFolder::new(&args.places.runs, &recipe)?;
     let mut training = Training {
         global,
@@ -52,6 +62,7 @@ pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> R
         data: &data,
         gpu: &gpu,
         folder: &folder,
+        from: from.as_ref(),
         stop: stop_flag()?,
         start,
         summary: None,

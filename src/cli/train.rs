@@ -12,8 +12,8 @@ use simqat::train::{Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant}
 use simqat::{Error, Result};
 
 use super::Global;
+use super::checkpoints::{recipe_of, variant_of};
 use super::console::Console;
-use super::eval::{recipe_of, variant_of};
 use super::interrupt::{INTERRUPTED, stop_flag};
 use super::overrides::{Overrides, Places};
 use super::progress::Progress;
@@ -31,6 +31,11 @@ pub struct Args {
     /// Go on from CHECKPOINT, to the same bits as if there had been no stop
     #[arg(long, value_name = "CHECKPOINT")]
     resume: Option<PathBuf>,
+    /// Start from the values of CHECKPOINT instead of initial ones, such as a float network's for --simqat
+    ///
+    /// Steps are counted from 0, so delays and freezing are those of the new training.
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with = "resume")]
+    from: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
     #[command(flatten)]
@@ -38,7 +43,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> Result<ExitCode> {
-    let given = args.recipe.as_ref().map(Recipe::read).transpose()?;
+    let given = args.recipe.as_ref().map(|path| args.overrides.read(path)).transpose()?;
+    let from = args.from.as_ref().map(Checkpoint::read).transpose()?;
     let checkpoint = args.resume.as_ref().map(Checkpoint::read).transpose()?;
     let (recipe, variant) = match &checkpoint {
         None => (given, if args.simqat { Variant::SimQat } else { Variant::Float }),
@@ -48,13 +54,12 @@ pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> R
                 let message = "it was trained in float, and --simqat was asked for; leave out one of the two";
                 return Err(Error::bad_file(checkpoint.path(), message));
             }
-            (Some(given.map_or_else(|| recipe_of(checkpoint), Ok)?), variant)
+            (Some(given.map_or_else(|| args.overrides.recipe_of(checkpoint), Ok)?), variant)
         }
     };
     let Some(recipe) = recipe else {
         return Err(Error::Invalid("name a recipe, or a checkpoint with --resume".into()));
     };
-    let recipe = args.overrides.apply(recipe)?;
     if let Some(checkpoint) = &checkpoint {
         compare(&recipe, checkpoint, console)?;
     }
@@ -71,6 +76,7 @@ pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> R
         data: &data,
         gpu: &gpu,
         folder: &folder,
+        from: from.as_ref(),
         stop: stop_flag()?,
         start,
         summary: earlier_summary(&folder, &recipe),
@@ -85,7 +91,7 @@ pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> R
 
 /// Refuses a recipe with which the checkpoint's step would mean something else; says where one merely differs.
 fn compare(recipe: &Recipe, checkpoint: &Checkpoint, console: &Console) -> Result<()> {
-    let old = recipe_of(checkpoint)?;
+    let old = recipe_of(checkpoint, &[])?;
     if old.data.batch != recipe.data.batch {
         return Err(Error::bad_file(
             checkpoint.path(),
@@ -138,6 +144,8 @@ pub struct Training<'a> {
     pub data: &'a Dataset,
     pub gpu: &'a Gpu,
     pub folder: &'a RunFolder,
+    /// Where the values come from at the start.
+    pub from: Option<&'a Checkpoint>,
     pub stop: StopFlag,
     pub start: Instant,
     /// What is known so far.
@@ -155,7 +163,7 @@ impl Training<'_> {
             data: self.data,
             folder: self.folder,
             resume,
-            from: None,
+            from: self.from,
             stop: &self.stop,
         };
         let advice = match self.recipe.model.init {

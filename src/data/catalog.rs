@@ -114,6 +114,13 @@ impl KnownSet {
         }
     }
 
+    /// How many classes its pictures are of.
+    pub fn classes(self) -> usize {
+        match self {
+            KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => mnist::CLASSES,
+        }
+    }
+
     /// What a mirror serves; empty where the repository ships the set.
     pub fn files(self) -> &'static [RemoteFile<'static>] {
         match self {

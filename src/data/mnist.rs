@@ -12,7 +12,7 @@ const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
-const CLASSES: usize = 10;
+pub(super) const CLASSES: usize = 10;
 
 /// SHA-256 of the plain IDX content, in the order training images, training labels, test images, test labels.
 ///

@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::trainer::Trainer;
+use crate::kernel::counter::FROZEN;
 use crate::nn::{Network, Slot};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -56,7 +57,19 @@ pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(Str
 /// # Errors
 /// As [`save_training`].
 pub fn save_network(network: &Network, path: impl AsRef<Path>) -> Result<()> {
-    write(path.as_ref(), network.name(), &network_tensors(network), Vec::new())
+    save_network_with(network, path, &[])
+}
+
+/// Writes a network alone, and `metadata` beside it.
+///
+/// # Errors
+/// As [`save_training`].
+pub fn save_network_with(
+    network: &Network,
+    path: impl AsRef<Path>,
+    metadata: &[(String, String)],
+) -> Result<()> {
+    write(path.as_ref(), network.name(), &network_tensors(network), metadata.to_vec())
 }
 
 fn network_tensors(network: &Network) -> Vec<(String, Tensor)> {
@@ -173,6 +186,11 @@ impl Checkpoint {
         self.metadata.get(key).map(String::as_str)
     }
 
+    /// Name of the network that was saved.
+    fn network(&self) -> &str {
+        self.metadata("network").unwrap_or("unnamed")
+    }
+
     /// Steps that the training had done.
     pub fn step(&self) -> Option<usize> {
         self.metadata("step")?.parse().ok()
@@ -191,7 +209,7 @@ impl Checkpoint {
     pub fn load_into(&self, network: &Network) -> Result<()> {
         let mut found = Vec::new();
         for parameter in network.parameters() {
-            match self.find(&parameter.name, &parameter.tensor)? {
+            match self.find(&parameter.name, &parameter.tensor, network)? {
                 Some(stored) => found.push((parameter, stored)),
                 None if !parameter.is_of_quantizer() => return Err(self.missing(&parameter.name, network)),
                 None => {}
@@ -204,10 +222,31 @@ impl Checkpoint {
         if let Some(name) = foreign {
             return Err(Error::bad_file(
                 &self.path,
-                format!("it is of another network: {} has no \"{name}\"", network.name()),
+                format!(
+                    "it is of another network ({}): {} has no \"{name}\"",
+                    self.network(),
+                    network.name()
+                ),
             ));
         }
         found.into_iter().try_for_each(|(p, stored)| p.tensor.gpu().write(p.tensor.buffer(), &stored.bytes))
+    }
+
+    /// As [`Checkpoint::load_into`], for a training that begins: its steps are counted from 0, so delays and freezing
+    /// are those of the new training, and nothing is frozen. A range that has been observed counts as one step old:
+    /// the first batch moves it and does not replace it.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load_into`].
+    pub fn start(&self, network: &Network) -> Result<()> {
+        self.load_into(network)?;
+        for parameter in network.parameters().iter().filter(|p| p.tensor.dtype() == DType::U32) {
+            let Some(stored) = self.tensors.get(&parameter.name) else { continue };
+            let counts = stored.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+            let kept = |count: u32| u32::from(parameter.is_of_quantizer() && count & !FROZEN > 0);
+            parameter.tensor.write_u32(&counts.map(kept).collect::<Vec<_>>())?;
+        }
+        Ok(())
     }
 
     /// Goes on with the training that was saved: parameters, quantizers, optimizer and step. The learning rate is
@@ -259,7 +298,7 @@ impl Checkpoint {
         let mut velocities = Vec::new();
         for (name, velocity) in trainer.velocities() {
             let name = format!("{VELOCITY}{name}");
-            let stored = self.find(&name, velocity)?;
+            let stored = self.find(&name, velocity, trainer.network())?;
             velocities
                 .push((velocity.clone(), stored.ok_or_else(|| self.missing(&name, trainer.network()))?));
         }
@@ -270,7 +309,7 @@ impl Checkpoint {
         trainer.seek(step)
     }
 
-    fn find(&self, name: &str, tensor: &Tensor) -> Result<Option<&Stored>> {
+    fn find(&self, name: &str, tensor: &Tensor, network: &Network) -> Result<Option<&Stored>> {
         let Some(stored) = self.tensors.get(name) else { return Ok(None) };
         if stored.shape[..] == tensor.shape()[..] && stored.dtype == tensor.dtype() {
             return Ok(Some(stored));
@@ -278,18 +317,23 @@ impl Checkpoint {
         Err(Error::bad_file(
             &self.path,
             format!(
-                "it is of another network: \"{name}\" is {} {:?} in it and {} {} here",
+                "it is of another network ({}): \"{name}\" is {} {:?} in it and {} {} in {}",
+                self.network(),
                 stored.dtype,
                 stored.shape,
                 tensor.dtype(),
-                tensor.shape()
+                tensor.shape(),
+                network.name()
             ),
         ))
     }
 
     fn missing(&self, name: &str, network: &Network) -> Error {
-        let message =
-            format!("it is of another network: it has no \"{name}\", which {} needs", network.name());
+        let message = format!(
+            "it is of another network ({}): it has no \"{name}\", which {} needs",
+            self.network(),
+            network.name()
+        );
         Error::bad_file(&self.path, message)
     }
 }

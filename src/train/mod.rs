@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod feed;
+mod post_training;
 mod recipe;
 mod report;
 mod run;
@@ -18,6 +19,7 @@ pub use callback::{
 };
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, Normalization};
+pub use post_training::PostTraining;
 pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};

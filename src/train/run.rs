@@ -93,7 +93,8 @@ pub struct Job<'a> {
     pub folder: &'a RunFolder,
     /// A checkpoint to go on from.
     pub resume: Option<&'a Checkpoint>,
-    /// A checkpoint to take the values from at the start, such as a float one for a quantized training.
+    /// A checkpoint to take the values from at the start, such as a float one for a quantized training; see
+    /// [`Checkpoint::start`].
     pub from: Option<&'a Checkpoint>,
     /// Ends it after the step under way.
     pub stop: &'a StopFlag,
@@ -120,6 +121,23 @@ impl Recipe {
             Variant::Float => Ok(network),
             Variant::SimQat => self.simqat.apply(&network),
         }
+    }
+
+    /// What stands in a checkpoint of this recipe besides values.
+    pub(super) fn metadata(&self, variant: Variant, data: &Dataset) -> Result<Vec<(String, String)>> {
+        Ok(vec![
+            ("variant".into(), variant.name().into()),
+            ("recipe".into(), self.to_toml()?),
+            ("data".into(), data.name.clone()),
+        ])
+    }
+
+    /// All test images on the device, in batches for evaluating.
+    ///
+    /// # Errors
+    /// As [`Recipe::feed`].
+    pub fn test_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
+        self.feed(network, &data.test, self.data.eval_batch.min(data.test.len()))
     }
 
     /// A split on the device, in batches of `batch`, as large as the network wants the images.
@@ -164,7 +182,7 @@ impl Job<'_> {
             return Ok(trainer);
         }
         if let Some(checkpoint) = self.from {
-            checkpoint.load_into(trainer.network())?;
+            checkpoint.start(trainer.network())?;
         }
         let batches = self.recipe.train.calibrate_batches;
         if self.variant == Variant::SimQat && batches > 0 {
@@ -204,15 +222,10 @@ impl Job<'_> {
     /// Where anything fails; what was written before stays.
     pub fn run(&self, gpu: &Gpu, watch: &mut dyn Callback) -> Result<Done> {
         let mut trainer = self.trainer(gpu)?;
-        let eval_batch = self.recipe.data.eval_batch.min(self.data.test.len());
-        let test = self.recipe.feed(trainer.network(), &self.data.test, eval_batch)?;
+        let test = self.recipe.test_feed(trainer.network(), self.data)?;
         self.folder.create()?;
         let variant = self.variant.name();
-        let metadata = vec![
-            ("variant".into(), variant.into()),
-            ("recipe".into(), self.recipe.to_toml()?),
-            ("data".into(), self.data.name.clone()),
-        ];
+        let metadata = self.recipe.metadata(self.variant, self.data)?;
         let settings = self.recipe.checkpoint;
         let mut checkpoints = ModelCheckpoint::new(
             self.folder.checkpoints(),

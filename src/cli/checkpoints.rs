@@ -1,0 +1,38 @@
+//! What a checkpoint says of itself.
+
+use simqat::train::checkpoint::Checkpoint;
+use simqat::train::{Recipe, Variant};
+use simqat::{Error, Result};
+
+fn told<'a>(checkpoint: &'a Checkpoint, key: &str) -> Result<&'a str> {
+    checkpoint.metadata(key).ok_or_else(|| {
+        let message =
+            format!("it does not say its {key}; `simqat run` and `simqat train` write such that do");
+        Error::bad_file(checkpoint.path(), message)
+    })
+}
+
+/// The recipe that a checkpoint was trained by, with assignments over it.
+pub fn recipe_of(checkpoint: &Checkpoint, assignments: &[String]) -> Result<Recipe> {
+    let text = told(checkpoint, "recipe")?;
+    // So that a mistake in an assignment is not told as one in the file.
+    Recipe::parse(text).map_err(|e| Error::bad_file(checkpoint.path(), format!("the recipe in it: {e}")))?;
+    Recipe::parse_with(text, assignments)
+}
+
+/// Whether a checkpoint was trained in float or quantized.
+pub fn variant_of(checkpoint: &Checkpoint) -> Result<Variant> {
+    let name = told(checkpoint, "variant")?;
+    [Variant::Float, Variant::SimQat].into_iter().find(|v| v.name() == name).ok_or_else(|| {
+        Error::bad_file(checkpoint.path(), format!("its variant is \"{name}\"; there is float and simqat"))
+    })
+}
+
+/// How its values came about, in words.
+pub fn history(checkpoint: &Checkpoint) -> String {
+    match (checkpoint.metadata("calibrated"), checkpoint.step()) {
+        (Some(batches), _) => format!("calibrated with {batches}"),
+        (None, Some(steps)) => format!("{steps} steps"),
+        (None, None) => "a network alone".into(),
+    }
+}
