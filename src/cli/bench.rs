@@ -151,7 +151,7 @@ fn heats(args: &StepArgs, recipes: &[Recipe], data: &Dataset, gpu: &Gpu) -> Resu
     for recipe in recipes {
         for &batch in &args.batch {
             for mode in [RunMode::Eager, RunMode::Graph] {
-                heats.push(Heat::new(gpu, data, recipe, (batch, mode), args.folds)?);
+                heats.push(Heat::new(gpu, data, recipe, batch, mode, args.folds)?);
             }
         }
     }

@@ -39,7 +39,7 @@ pub struct Row {
     /// Height and width of the images.
     size: usize,
     quant: &'static str,
-    /// How normalizations are folded, where there are such.
+    /// How normalizations are folded, where there are such: as [`fold_name`] says, or "unfused".
     #[serde(skip_serializing_if = "Option::is_none")]
     fold: Option<&'static str>,
     mode: &'static str,
@@ -58,7 +58,8 @@ impl Heat {
         gpu: &Gpu,
         data: &Dataset,
         recipe: &Recipe,
-        (batch, mode): (usize, RunMode),
+        batch: usize,
+        mode: RunMode,
         folds: bool,
     ) -> Result<Heat> {
         let mut recipe = recipe.clone();
