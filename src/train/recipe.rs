@@ -272,12 +272,78 @@ mod tests {
     }
 
     #[test]
+    fn shipped_recipes_have_no_option_without_effect() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
+        let mut count = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let recipe = Recipe::read(entry.unwrap().path()).unwrap();
+            let network = recipe.network(&Gpu::noop(), 10).unwrap();
+            assert_eq!(recipe.simqat.lint(&network), [], "{}", recipe.name);
+            recipe.simqat.apply(&network).unwrap();
+            count += 1;
+        }
+        assert!(count >= 2);
+    }
+
+    #[test]
+    fn the_default_is_the_model_zoo_s_recipe() {
+        let simqat = Recipe::default().simqat;
+        assert_eq!((simqat.activations.quant_delay, simqat.weights.quant_delay), (900, 900));
+        assert_eq!((simqat.enable_fusion, simqat.bn_fold, simqat.one_conv_fold), (true, true, false));
+        let bits = (simqat.activations.bits, simqat.weights.bits);
+        let per_channel = (simqat.activations.per_channel, simqat.weights.per_channel);
+        let symmetric = (simqat.activations.symmetric, simqat.weights.symmetric);
+        assert_eq!((bits, per_channel, symmetric), ((8, 8), (false, true), (false, true)));
+    }
+
+    #[test]
+    fn a_style_stands_for_its_options_and_delays_stay() {
+        let recipe = Recipe::parse("[simqat]\nstyle = \"golden_stick\"").unwrap();
+        assert_eq!(recipe.simqat, SimQat::golden_stick().quant_delay(900));
+        let recipe = Recipe::parse("[simqat]\nstyle = \"golden_stick\"\nenable_fusion = true").unwrap();
+        assert_eq!(recipe.simqat, SimQat { enable_fusion: true, ..SimQat::golden_stick().quant_delay(900) });
+        let style = ["simqat.style=golden_stick".to_string()];
+        assert_eq!(Recipe::parse_with("", &style).unwrap().simqat, SimQat::golden_stick().quant_delay(900));
+        // What a recipe says stands, whoever names the style.
+        let shipped = include_str!("../../recipes/lenet5-mnist.toml");
+        let changed = Recipe::parse_with(shipped, &style).unwrap().simqat;
+        assert_eq!(SimQat { style: SimQat::default().style, ..changed }, Recipe::default().simqat);
+    }
+
+    #[test]
+    fn assignments_stand_for_lines() {
+        let text = "[simqat.layer.conv1]\nskip = true\n[train]\nepochs = 3";
+        let assignments =
+            ["simqat.layer.\"fc*\".weight_bits = 4", "train.epochs=5", "train.mode=eager"].map(String::from);
+        let same = "[simqat.layer.conv1]\nskip = true\n[simqat.layer.\"fc*\"]\nweight_bits = 4\n[train]\nepochs = 5\n\
+                    mode = \"eager\"";
+        assert_eq!(Recipe::parse_with(text, &assignments).unwrap(), Recipe::parse(same).unwrap());
+        for (assignment, parts) in [
+            ("train.epoch=5", &["\"train.epoch\"", "\"epochs\""][..]),
+            ("train=5", &["train = 5", "integer", "table"]),
+            ("train.epochs", &["\"train.epochs\"", "key = value"]),
+            ("train.epochs=many", &["train.epochs = \"many\"", "string", "integer"]),
+            ("simqat.weights.bits=9", &["simqat.weights.bits = 9"]),
+            ("simqat.layer.fc1.bits=9", &["`bits`", "simqat.layer.fc1"]),
+        ] {
+            let error = Recipe::parse_with(text, &[assignment.into()]).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)), "{assignment}: {error}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named_with_key_and_value() {
         let cases = [
             ("[trian]\nepochs = 1", &["\"trian\"", "\"train\""][..]),
             ("[train]\nepoch = 1", &["\"train.epoch\"", "\"epochs\""]),
             ("[simqat.weights]\nbit = 4", &["\"simqat.weights.bit\"", "\"bits\""]),
             ("[simqat.weights]\nbits = 9", &["simqat.weights.bits = 9", "2 to 8"]),
+            ("[simqat.layer.x]\nweight_bit = 4", &["`weight_bit`", "`weight_bits`", "simqat.layer.x"]),
+            ("[simqat.layer.x]\nweight_bits = 1", &["simqat.layer.\"x\".weight_bits = 1", "2 to 8"]),
+            ("[simqat]\nstyle = \"tflite\"", &["tflite", "golden_stick"]),
+            ("[simqat]\nfreeze_bn = -1", &["-1"]),
+            ("[model]\nname = \"vgg\"", &["vgg", "lenet5"]),
+            ("[model]\nname = \"convbn\"", &["model.init = \"model_zoo\"", "he"]),
             ("[simqat.activations]\nper_channel = true", &["per_channel", "not supported"]),
             ("[data]\nbatch = 0", &["data.batch = 0"]),
             ("[data]\nbatch = -1", &["-1"]),
