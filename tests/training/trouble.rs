@@ -1,0 +1,126 @@
+//! What goes wrong: losses that are no numbers, data and options that do not fit.
+
+use std::time::Duration;
+
+use simqat::Error;
+use simqat::gpu::Gpu;
+use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::{Conv2d, Dense, Network};
+use simqat::train::checkpoint::Checkpoint;
+use simqat::train::{Feed, ModelCheckpoint, Normalization, StopFlag, Trainer, TrainerOptions, evaluate};
+
+use super::watching::Watch;
+use super::{device, digits, few_digits, listed, mnist_feed, network, options, steps, told, trainer};
+
+fn diverging(delay: Option<u32>, gpu: &Gpu) -> Trainer {
+    let mut wild = options();
+    wild.optimizer.learning_rate = 1e20;
+    trainer(gpu, delay, wild)
+}
+
+fn assert_explained(error: &Error, trainer: &Trainer) {
+    let text = error.to_string();
+    assert!(matches!(error, Error::Diverged(_)), "{text}");
+    assert!(text.contains("at step ") && text.contains("learning_rate"), "{text}");
+    assert!(text.contains("layer \"") || text.contains("parameter \""), "{text}");
+    let broken: Vec<&str> = trainer
+        .network()
+        .parameters()
+        .iter()
+        .filter(|p| p.trainable && p.tensor.read_f32().unwrap().iter().any(|v| !v.is_finite()))
+        .map(|p| p.name.as_str())
+        .collect();
+    assert!(broken.is_empty() || text.contains("parameter \""), "{broken:?}: {text}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_stops_the_training_and_says_where() {
+    let (gpu, _alone) = device();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    for delay in [None, Some(0)] {
+        let mut trainer = diverging(delay, &gpu);
+        let error = trainer.fit(&test, &mut [], &StopFlag::default()).unwrap_err();
+        assert_explained(&error, &trainer);
+    }
+    // Slices go over the end of an epoch, where the order of the images changes.
+    let mut trainer = diverging(None, &gpu);
+    let error = loop {
+        match trainer.run_for(Duration::from_millis(100), &mut []) {
+            Ok(left) => assert!(left, "the training must not end well"),
+            Err(error) => break error,
+        }
+    };
+    assert_explained(&error, &trainer);
+    assert!(trainer.steps_done() <= 30, "found in the epoch in which it happened");
+}
+
+#[test]
+fn no_checkpoint_is_written_behind_a_loss_that_is_no_number() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let mut trainer = trainer(&gpu, None, options());
+    let mut checkpoints = ModelCheckpoint::new(folder.path(), "x", 10, 2, vec![]).unwrap();
+    let stop = StopFlag::default();
+    let mut watch = Watch { stop_at: Some((20, stop.clone())), ..Default::default() };
+    trainer.fit(&test, &mut [&mut checkpoints, &mut watch], &stop).unwrap();
+    let good = listed(folder.path());
+    assert_eq!(good, ["x-10.safetensors", "x-20.safetensors"]);
+    trainer.optimizer_mut().set_learning_rate(1e20).unwrap();
+    let error = trainer.fit(&test, &mut [&mut checkpoints], &StopFlag::default()).unwrap_err();
+    assert_explained(&error, &trainer);
+    assert_eq!(listed(folder.path()), good, "the last good ones are there");
+    // From there it goes on.
+    Checkpoint::read(folder.path().join("x-20.safetensors")).unwrap().resume(&mut trainer).unwrap();
+    trainer.optimizer_mut().set_learning_rate(0.001).unwrap();
+    steps(&mut trainer, 15);
+    trainer.finish_reports(&mut []).unwrap();
+    trainer.check_finite().unwrap();
+}
+
+#[test]
+fn labels_and_images_that_do_not_fit_are_found_before_training() {
+    let (gpu, _alone) = device();
+    let five = lenet5(5, LeNet5Init::He).build(&gpu, 1).unwrap();
+    let test = mnist_feed(&gpu, &digits().test, 250);
+    let error = told(evaluate(&five, &test));
+    assert!(error.contains("is 9, outside 0..5"), "{error}");
+    let error = told(Trainer::new(five, few_digits(&gpu), options()));
+    assert!(error.contains("is 9, outside 0..5"), "{error}");
+    let narrow = Network::builder("Narrow", [1, 28, 28]).flatten("f").dense("fc", Dense::new(784, 10));
+    let error = told(Trainer::new(narrow.build(&gpu, 1).unwrap(), few_digits(&gpu), options()));
+    assert!(error.contains("[1, 28, 28]") && error.contains("[1, 32, 32]"), "{error}");
+    let images = Network::builder("Images", [1, 32, 32]).conv2d("conv", Conv2d::new(1, 10, 3));
+    let error = told(Trainer::new(images.build(&gpu, 1).unwrap(), few_digits(&gpu), options()));
+    assert!(error.contains("[10, 30, 30]"), "{error}");
+}
+
+#[test]
+fn options_that_make_no_sense_are_named_with_their_value() {
+    let (gpu, _alone) = device();
+    let split = &digits().test.first(64);
+    let normal = Normalization { mean: vec![0.1], deviation: vec![0.3] };
+    for batch in [0, 65] {
+        let error = told(Feed::new(&gpu, split, batch, [32, 32], &normal));
+        assert!(error.contains(&format!("data.batch = {batch}")) && error.contains("64"), "{error}");
+    }
+    let flat = Normalization { deviation: vec![0.0], ..normal };
+    assert!(told(Feed::new(&gpu, split, 32, [32, 32], &flat)).contains("deviation"));
+    let refused = |change: fn(&mut TrainerOptions), part: &str| {
+        let mut options = options();
+        change(&mut options);
+        let error = told(Trainer::new(network(&gpu, None), few_digits(&gpu), options));
+        assert!(error.contains(part), "{error}");
+    };
+    refused(|o| o.optimizer.learning_rate = -0.1, "optimizer.learning_rate = -0.1");
+    refused(|o| o.optimizer.learning_rate = f32::NAN, "optimizer.learning_rate = NaN");
+    refused(|o| o.optimizer.momentum = 1.0, "optimizer.momentum = 1");
+    refused(|o| o.optimizer.weight_decay = -1.0, "optimizer.weight_decay = -1");
+    refused(|o| o.log_every = 0, "train.log_every = 0");
+    refused(|o| o.log_every = 513, "train.log_every = 513");
+    let error = told(trainer(&gpu, None, options()).optimizer_mut().set_learning_rate(0.0));
+    assert!(error.contains("optimizer.learning_rate = 0"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    assert!(told(ModelCheckpoint::new(folder.path(), "x", 0, 1, vec![])).contains("every_steps = 0"));
+    assert!(told(ModelCheckpoint::new(folder.path(), "x", 1, 0, vec![])).contains("keep = 0"));
+}

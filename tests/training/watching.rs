@@ -1,0 +1,97 @@
+//! Callbacks, reports, stopping, and slices of time.
+
+use std::time::{Duration, Instant};
+
+use simqat::Result;
+use simqat::train::{Callback, EpochReport, Outcome, StepReport, StopFlag, Trainer, TrainerOptions};
+
+use super::{device, digits, mnist_feed, options, steps, trainer};
+
+#[derive(Default)]
+pub struct Watch {
+    pub reports: Vec<StepReport>,
+    pub epochs: Vec<EpochReport>,
+    pub steps: usize,
+    pub ends: usize,
+    pub stop_at: Option<(usize, StopFlag)>,
+}
+
+impl Callback for Watch {
+    fn after_step(&mut self, trainer: &Trainer) -> Result<()> {
+        self.steps += 1;
+        match &self.stop_at {
+            Some((step, flag)) if trainer.steps_done() == *step => flag.stop(),
+            _ => {}
+        }
+        Ok(())
+    }
+    fn on_report(&mut self, report: &StepReport) -> Result<()> {
+        self.reports.push(report.clone());
+        Ok(())
+    }
+    fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
+        self.epochs.push(report.clone());
+        Ok(())
+    }
+    fn on_end(&mut self, _: &Trainer) -> Result<()> {
+        self.ends += 1;
+        Ok(())
+    }
+}
+
+#[test]
+fn every_step_is_reported_once() {
+    let (gpu, _alone) = device();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 2, log_every: 20, ..options() });
+    let mut watch = Watch::default();
+    trainer.fit(&test, &mut [&mut watch], &StopFlag::default()).unwrap();
+    // Every twentieth step, and each epoch's last.
+    let places: Vec<_> = watch.reports.iter().map(|r| (r.step, r.epoch, r.step_in_epoch)).collect();
+    assert_eq!(places, [(20, 0, 20), (30, 0, 30), (40, 1, 10), (60, 1, 30)]);
+    assert_eq!((watch.steps, watch.ends), (60, 1));
+    let epochs: Vec<_> = watch.epochs.iter().map(|r| (r.epoch, r.steps, r.evaluation.images)).collect();
+    assert_eq!(epochs, [(1, 30, 64), (2, 30, 64)]);
+    let learnt = watch.reports[3].mean_loss < watch.reports[0].mean_loss;
+    assert!(learnt && watch.reports.iter().all(|r| r.loss.is_finite() && (0.0..=1.0).contains(&r.accuracy)));
+}
+
+#[test]
+fn a_raised_flag_ends_the_training_after_the_step() {
+    let (gpu, _alone) = device();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let stop = StopFlag::default();
+    let mut watch = Watch { stop_at: Some((37, stop.clone())), ..Default::default() };
+    let mut trainer = trainer(&gpu, None, options());
+    let outcome = trainer.fit(&test, &mut [&mut watch], &stop).unwrap();
+    assert_eq!(outcome, Outcome::Stopped { step: 37 });
+    assert_eq!((watch.steps, watch.ends, watch.epochs.len()), (37, 1, 1));
+    assert_eq!(watch.reports.last().unwrap().step, 37);
+}
+
+#[test]
+fn a_time_slice_is_kept() {
+    let (gpu, _alone) = device();
+    let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 1000, ..options() });
+    // The first step compiles.
+    steps(&mut trainer, 1);
+    trainer.finish_reports(&mut []).unwrap();
+    let slice = Duration::from_millis(200);
+    let start = Instant::now();
+    assert!(trainer.run_for(slice, &mut []).unwrap(), "there are steps left");
+    let took = start.elapsed();
+    // It ends with the step under way, which may wait for those in flight: some tens of milliseconds each here.
+    assert!(took >= slice && took < slice + Duration::from_secs(1), "{took:?}");
+    assert!(trainer.steps_done() > 1);
+    trainer.finish_reports(&mut []).unwrap();
+}
+
+#[test]
+fn time_slices_end_with_the_last_step_and_report_all() {
+    let (gpu, _alone) = device();
+    let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 2, ..options() });
+    let mut watch = Watch::default();
+    while trainer.run_for(Duration::from_millis(50), &mut [&mut watch]).unwrap() {}
+    assert_eq!((trainer.steps_done(), watch.steps), (60, 60));
+    assert_eq!(watch.reports.last().unwrap().step, 60);
+}
