@@ -66,7 +66,7 @@ fn merge(all: &mut toml::Table, given: toml::Table, path: &str, open: &[&str]) -
             (Some(slot), value) if slot.same_type(&value) => *slot = value,
             (Some(slot), value) => {
                 return Err(Error::Invalid(format!(
-                    "{full} = {value} is a {}; a {} is wanted, such as {slot}",
+                    "{full} = {value} is of type {}; type {} is wanted, such as {slot}",
                     value.type_str(),
                     slot.type_str()
                 )));

@@ -437,7 +437,7 @@ fn shapes_go_through_the_launchers_without_a_driver() {
         bits: 8,
         symmetric: true,
         narrow_range: true,
-        observer: quantize::Observer::LastBatch,
+        observer: quantize::RangeObserver::LastBatch,
         delay: 0,
         freeze: NEVER,
     };

@@ -9,7 +9,7 @@ use common::{assert_bits, gpu};
 use simqat::autograd::Var;
 use simqat::kernel::pool::Window;
 use simqat::nn::models::{LeNet5Init, lenet5};
-use simqat::nn::{Conv2d, CustomLayer, Dense, Layer, Network, NetworkBuilder, Slot};
+use simqat::nn::{BatchNorm2d, Conv2d, CustomLayer, Dense, Graph, Layer, Network, NetworkBuilder, Slot};
 use simqat::ops;
 use simqat::quant::SimQat;
 use simqat::tensor::init::Init;
@@ -47,6 +47,10 @@ fn mistakes_are_named_with_their_layer() {
         (start().max_pool2d("pool", 7), &["\"pool\"", "[6, 6]"]),
         (start().relu("conv"), &["\"conv\"", "its own"]),
         (start().relu(""), &["names"]),
+        (start().relu("my_quantizer"), &["\"my_quantizer\"", "state of quantizers"]),
+        (start().batch_norm2d("bn", BatchNorm2d::new(3)), &["\"bn\"", "3 channels", "[4, 6, 6]"]),
+        (start().batch_norm2d("bn", BatchNorm2d::new(4).eps(0.0)), &["\"bn\"", "eps is 0"]),
+        (start().batch_norm2d("bn", BatchNorm2d::new(4).momentum(1.5)), &["\"bn\"", "momentum 1.5"]),
         (start().node("far", Layer::Flatten, &[7]), &["\"far\"", "[7]"]),
         (start().node("sum", Layer::Add, &[0, 1]), &["\"sum\"", "[1, 8, 8]", "[4, 6, 6]"]),
         (start().node("sum", Layer::Add, &[1]), &["\"sum\"", "1 inputs"]),
@@ -60,6 +64,25 @@ fn mistakes_are_named_with_their_layer() {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
     }
+}
+
+#[test]
+fn a_graph_that_is_no_network_is_refused() {
+    let network = small().build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    let refused = |change: fn(&mut Graph), part: &str| {
+        let mut graph = network.graph().clone();
+        change(&mut graph);
+        let error = told(network.with_graph("Changed", graph));
+        assert!(error.contains(part), "{part} is not in: {error}");
+    };
+    refused(|g| g.nodes.clear(), "0 layers");
+    refused(|g| drop(g.nodes.remove(0)), "no network");
+    refused(|g| g.output = 6, "output at 6");
+    refused(|g| g.nodes[2].inputs = vec![4], "\"relu\", number 2");
+    refused(|g| g.nodes[2].inputs = vec![0, 1], "as many as it wants");
+    refused(|g| g.nodes[3].layer = Layer::Input, "");
+    let copy = network.with_graph("Copy", network.graph().clone()).unwrap();
+    assert_eq!(copy.to_string().replace("Copy", "Small"), network.to_string());
 }
 
 #[test]

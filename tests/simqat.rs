@@ -7,7 +7,7 @@ use common::{assert_bits, assert_close, gpu};
 use simqat::gpu::Gpu;
 use simqat::kernel::counter::FROZEN;
 use simqat::kernel::geometry::Padding;
-use simqat::kernel::quantize;
+use simqat::kernel::quantize::RangeObserver;
 use simqat::nn::models::{LeNet5Init, convbn, lenet5};
 use simqat::nn::{BatchNorm2d, BnFold, Conv2d, Dense, Layer, Network, NetworkBuilder, QuantizerRule, Slot};
 use simqat::quant::{LayerOptions, Observer, QuantOptions, SimQat, Style};
@@ -550,6 +550,50 @@ fn freezing_by_step_begins_at_that_step_in_every_form() {
 }
 
 #[test]
+fn a_quantized_training_counts_its_own_steps() {
+    let float = lived_in(normed(), 1);
+    for seed in 0..3 {
+        float.train_pass(&images([4, 2, 6, 6], seed)).unwrap();
+    }
+    float.freeze_batch_norm(true).unwrap();
+    assert_eq!(steps(&float, "bn1.steps"), FROZEN | 3);
+    // Two steps of its own, not of the float training's.
+    let network = SimQat::default().freeze_bn(2).apply(&float).unwrap();
+    for step in 0..4 {
+        let before = read(&network, "bn1.running_var");
+        network.train_pass(&images([4, 2, 6, 6], step)).unwrap();
+        assert_eq!(before != read(&network, "bn1.running_var"), step < 2, "step {step}");
+    }
+    network.freeze_observers(true).unwrap();
+    network.restart_counters().unwrap();
+    assert_eq!((steps(&network, "bn1.steps"), steps(&network, "conv1.input_quantizer.steps")), (0, 1));
+}
+
+#[test]
+fn freezing_observers_keeps_no_learned_step_from_its_start() {
+    let simqat = SimQat::default().observer(Observer::MovingAverage, Observer::LearnedStep).quant_delay(2);
+    let network = simqat.apply(&lived_in(normed(), 1)).unwrap();
+    network.freeze_observers(true).unwrap();
+    let scale = || read(&network, "conv1.weight_quantizer.scale")[0];
+    for step in 0..3 {
+        assert_eq!(scale(), 0.0, "before its delay is over");
+        network.train_pass(&images([4, 2, 6, 6], step)).unwrap();
+    }
+    assert!(scale() > 0.0);
+}
+
+#[test]
+fn a_skipped_convolution_pays_for_no_fold() {
+    let skip = LayerOptions { skip: Some(true), ..Default::default() };
+    let network = SimQat::default().for_layers("conv1", skip).apply(&lived_in(normed(), 1)).unwrap();
+    let fold = |name: &str| match &network.nodes().iter().find(|n| n.name == name).unwrap().layer {
+        Layer::Conv2dBn(layer) => layer.fold,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((fold("conv1"), fold("conv2")), (BnFold::Without, BnFold::TwoConv));
+}
+
+#[test]
 fn frozen_training_computes_what_evaluation_computes() {
     let x = images([4, 2, 6, 6], 9);
     for fold in FOLDS {
@@ -584,7 +628,8 @@ fn calibration_finds_ranges_and_changes_nothing_else() {
         // Three roundings of numbers around 3.
         assert_close("low", &read(&network, "conv1.input_quantizer.min"), &[low], 1e-6, 0.0);
         assert_close("high", &read(&network, "conv1.input_quantizer.max"), &[high], 1e-6, 0.0);
-        assert_eq!(steps(&network, "conv1.input_quantizer.steps"), 3);
+        // No steps of a training, but no fresh range either.
+        assert_eq!(steps(&network, "conv1.input_quantizer.steps"), 1);
         // Ready to be used. Calibrated with what it is used on, so that nothing is cut off.
         let network = simqat.apply(&float).unwrap();
         network.calibrate(&batches[0], 0).unwrap();
@@ -619,6 +664,10 @@ fn statistics_estimated_anew_are_the_mean_over_the_batches() {
             quantized.reestimate_batch_norm(x, batch as u32).unwrap();
         }
         assert_eq!(ranges(&quantized), before, "observers of activations see nothing");
+        assert_eq!(
+            (steps(&quantized, "bn1.steps"), steps(&quantized, "conv1.weight_quantizer.steps")),
+            (0, 1)
+        );
         for (i, name) in ["bn1.running_mean", "bn1.running_var"].iter().enumerate() {
             let mean: Vec<f32> = (0..4).map(|c| each.iter().map(|e| e[i][c] / 3.0).sum()).collect();
             // The quantized input and weights differ from float ones by a per cent.
@@ -629,7 +678,7 @@ fn statistics_estimated_anew_are_the_mean_over_the_batches() {
     let quantized = SimQat::default().apply(&network).unwrap();
     quantized.calibrate(&batches[0], 0).unwrap();
     quantized.reestimate_batch_norm(&batches[0], 0).unwrap();
-    quantized.observe_weights().unwrap();
+    quantized.observe_folded_weights().unwrap();
     let (weight, gamma, var) = (
         read(&quantized, "conv1.weight"),
         read(&quantized, "bn1.gamma"),
@@ -684,5 +733,5 @@ fn every_combination_of_options_runs() {
     }
     // The kernel's two observers are two of the three.
     let rule = SimQat::default().apply(&network).unwrap().nodes()[1].quantizers.input.unwrap().rule;
-    assert!(matches!(rule, QuantizerRule::Range(r) if r.observer == quantize::Observer::MovingAverage));
+    assert!(matches!(rule, QuantizerRule::Range(r) if r.observer == RangeObserver::MovingAverage));
 }

@@ -40,7 +40,7 @@
 @group(0) @binding(/*{ state + 2 }*/) var<storage, read_write> steps: array<u32>;
 @group(0) @binding(/*{ state + 3 }*/) var<storage, read_write> rules: array<StoredRule>;
 //% endif
-// share is one value's of the batch, stay the running statistics' of a step, and unbias turns the variance of the
+// count is what the step adds to the counter, share is one value's of the batch, stay the running statistics' of a step, and unbias turns the variance of the
 // values into an estimate of their source's.
 struct Params {
   rows: u32,
@@ -48,6 +48,7 @@ struct Params {
   plane: u32,
   pieces: u32,
   freeze: u32,
+  count: u32,
   epsilon: f32,
   share: f32,
   unbias: f32,
@@ -101,7 +102,7 @@ fn main(@builtin(local_invocation_index) lane: u32,
     let old_variance = running_variance[channel];
     // Of the running statistics before this step.
     let running = sqrt(old_variance + params.epsilon);
-    steps[channel] = counted(step);
+    steps[channel] = step + params.count;
     if (still) {
       rules[channel] = stored(running_rule(gamma, bias, old_mean, running));
     } else {

@@ -53,7 +53,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       minimum[channel] = range.x;
       maximum[channel] = range.y;
     }
-    steps[channel] = counted(counter);
+    steps[channel] = counted(counter, params.delay);
 //% endif
     grids[channel] = grid;
   }

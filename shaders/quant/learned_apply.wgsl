@@ -31,7 +31,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   if (first == 0u) {
     used[0] = step;
     if (facts[1] != 0.0) { scales[0] = scale; }
-    steps[0] = counted(steps[0]);
+    steps[0] = counted(steps[0], params.delay);
   }
 //% else
   let step = in_use(scales[0]);

@@ -28,6 +28,6 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   if (lane == 0u) {
     used[channel] = step;
     if (sets) { scales[channel] = scale; }
-    if (params.mode != 0u) { steps[channel] = counted(counter); }
+    if (params.mode != 0u) { steps[channel] = counted(counter, params.delay); }
   }
 }

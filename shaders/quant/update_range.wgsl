@@ -40,7 +40,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
       minimum[channel] = range.x;
       maximum[channel] = range.y;
     }
-    steps[channel] = counted(counter);
+    steps[channel] = counted(counter, params.delay);
     if (count_of(counter) < params.delay) { grid.action = passes; }
 //% endif
     grids[channel] = grid;

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// How a batch's range moves the observed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Observer {
+pub enum RangeObserver {
     /// The range is the last batch's (MindSpore Golden Stick).
     LastBatch,
     /// new = old + 0.01 * (batch - old); the first batch is taken whole.
@@ -32,7 +32,7 @@ pub struct GridRule {
     /// The lowest code is left out.
     pub narrow_range: bool,
     /// How the range follows the data.
-    pub observer: Observer,
+    pub observer: RangeObserver,
     /// Training steps that pass values unchanged.
     pub delay: u32,
     /// Training steps after which the range stands still; [`NEVER`](super::counter::NEVER) for none.
@@ -49,7 +49,8 @@ pub enum Observation {
     /// delay.
     Train,
     /// Calibration: the range becomes the mean of the batches' ranges so far, whatever the rule's observer and
-    /// however many steps it has seen; the step is counted, values pass unchanged.
+    /// however many steps it has seen; values pass unchanged. It is no step of a training, but a range that it has
+    /// seen counts as one step old: the first batch of a training moves it and does not replace it.
     Calibrate {
         /// Number of the batch, from 0: the first is taken whole, later ones at the rate 1 / (batch + 1).
         batch: u32,
@@ -93,8 +94,8 @@ impl Following {
                 let rate = 1.0 / (batch as f32 + 1.0);
                 return Some(Following { delay: FROZEN, freeze: FROZEN, rate });
             }
-            (Observation::Train, Observer::LastBatch) => 1.0,
-            (Observation::Train, Observer::MovingAverage) => MOVING_AVERAGE_RATE,
+            (Observation::Train, RangeObserver::LastBatch) => 1.0,
+            (Observation::Train, RangeObserver::MovingAverage) => MOVING_AVERAGE_RATE,
         };
         Some(Following { delay: rule.delay, freeze: rule.freeze, rate })
     }
@@ -290,8 +291,14 @@ pub(super) fn variants() -> Vec<Entry> {
     for (bits, flags) in (2..=8).flat_map(|bits| (0..8).map(move |flags| (bits, flags))) {
         let [symmetric, narrow_range, observe] = [1, 2, 4].map(|bit| flags & bit != 0);
         // What is missing here comes to the shaders at run time.
-        let rule =
-            GridRule { bits, symmetric, narrow_range, observer: Observer::LastBatch, delay: 0, freeze: 0 };
+        let rule = GridRule {
+            bits,
+            symmetric,
+            narrow_range,
+            observer: RangeObserver::LastBatch,
+            delay: 0,
+            freeze: 0,
+        };
         for lanes in Lanes::KINDS {
             all.push(entry(update_shader(&rule, observe, lanes), UpdateParams::LAYOUT));
             for vectors in [false, true] {

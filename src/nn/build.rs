@@ -68,6 +68,9 @@ impl NetworkBuilder {
 
     fn checked(&self, name: &str, layer: Layer, inputs: &[NodeId]) -> Result<Node> {
         let bad = |message: String| Error::Invalid(format!("layer \"{name}\": {message}"));
+        if name.ends_with("_quantizer") || name.contains("_quantizer.") {
+            return Err(bad("names that end in \"_quantizer\" are for the state of quantizers".into()));
+        }
         if name.is_empty() || self.nodes.iter().any(|n| n.name == name) {
             return Err(bad("layers need names, and each its own".into()));
         }

@@ -11,7 +11,7 @@ use super::quantizer::{FakeQuantizer, QuantizerRule, Slot};
 use crate::kernel::counter::NEVER;
 use crate::kernel::geometry::Padding;
 use crate::kernel::pool::Window;
-use crate::kernel::quantize::Observer;
+use crate::kernel::quantize::RangeObserver;
 
 fn yes_no(value: bool) -> &'static str {
     if value { "True" } else { "False" }
@@ -73,7 +73,7 @@ impl fmt::Display for FakeQuantizer {
                 rule.bits,
                 yes_no(rule.symmetric),
                 yes_no(rule.narrow_range),
-                yes_no(rule.observer == Observer::MovingAverage),
+                yes_no(rule.observer == RangeObserver::MovingAverage),
                 rule.delay
             ),
             QuantizerRule::LearnedStep(rule) => write!(

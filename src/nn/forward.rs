@@ -7,16 +7,22 @@ use super::norm::{BatchNorm2d, BnFold, Conv2dBn};
 use super::plan::Step;
 use super::quantizer::{FakeQuantizer, QuantizerRule, Slot};
 use crate::autograd::{Tape, Var};
-use crate::kernel::counter::NEVER;
 use crate::kernel::norm::NormState;
 use crate::kernel::quantize::Observation;
 use crate::ops::{self, Fold, FoldForm, Statistics};
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
-/// What a pass is for.
+/// What a pass is for, and what it changes:
+///
+/// | | ranges | their counters | running statistics | their counters |
+/// |---|---|---|---|---|
+/// | `Train` | follow | count | follow | count |
+/// | `Eval` | | | | |
+/// | `Calibrate` | mean | at least 1 | | |
+/// | `Reestimate` | of folded weights | at least 1 | mean | |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub(super) enum Mode {
     /// Observers and running statistics follow the data, delays count.
     Train,
     /// Nothing in the network changes.
@@ -26,7 +32,8 @@ pub enum Mode {
         /// Batches before it.
         batch: u32,
     },
-    /// Running statistics of normalizations become the mean over the batches; nothing else changes.
+    /// Running statistics of normalizations become the mean over the batches, and the ranges of folded weights follow;
+    /// nothing else changes, counters neither.
     Reestimate {
         /// Batches before it.
         batch: u32,
@@ -48,7 +55,7 @@ impl Mode {
             Mode::Eval | Mode::Calibrate { .. } => Statistics::Running,
             Mode::Reestimate { batch } => {
                 let before = batch as f32;
-                Statistics::Batch { momentum: before / (before + 1.0), freeze: NEVER }
+                Statistics::Estimate { momentum: before / (before + 1.0), freeze: norm.freeze }
             }
         }
     }
@@ -107,7 +114,8 @@ impl Network {
     }
 
     /// Lets the running statistics of all normalizations be the mean over the batches shown so far, x [N, C, H, W] being
-    /// number `batch` (from 0); statistics from before are forgotten with the first. Frozen ones stay.
+    /// number `batch` (from 0); statistics from before are forgotten with the first. Frozen ones stay. Ask for
+    /// [`Network::observe_folded_weights`] behind the last batch.
     ///
     /// # Errors
     /// As [`Network::train_pass`].
@@ -115,21 +123,21 @@ impl Network {
         self.run(x, None, Mode::Reestimate { batch }).map(drop)
     }
 
-    /// Lets the ranges of all weights be those of the weights as they are, folded where a normalization is: after
-    /// something else than training changed weights or running statistics. Learned steps stay.
+    /// Lets the ranges of folded weights be those of the weights folded with the running statistics as they are: after
+    /// something else than training changed these. Learned steps stay.
     ///
     /// # Errors
     /// Where the device has failed.
-    pub fn observe_weights(&self) -> Result<()> {
+    pub fn observe_folded_weights(&self) -> Result<()> {
         let mut runner = Runner { network: self, tape: None, mode: Mode::Eval, leaves: Vec::new() };
-        for node in self.nodes().iter().filter(|node| node.quantizers.weight.is_some()) {
-            let mut weight = runner.parameter(&format!("{}.weight", node.name))?;
+        for node in self.nodes() {
             if let Layer::Conv2dBn(layer) = &node.layer
                 && layer.fold != BnFold::Without
             {
-                weight = runner.affine(&layer.norm_name, &layer.norm)?.fold(&weight, layer.fold)?;
+                let weight = runner.parameter(&format!("{}.weight", node.name))?;
+                let norm = runner.affine(&layer.norm_name, &layer.norm)?;
+                runner.observe_weight(&norm.fold(&weight, layer.fold)?, node)?;
             }
-            runner.observe_weight(&weight, node)?;
         }
         Ok(())
     }
@@ -284,8 +292,7 @@ impl Runner<'_> {
             self.observe_weight(&folded, node)?;
         }
         let z = ops::conv2d(x, &self.quantized(&folded, node, Slot::Weight)?, None, geometry, false)?;
-        let by_batch = matches!(norm.statistics, Statistics::Batch { .. });
-        let two = by_batch && layer.fold == BnFold::TwoConv;
+        let two = norm.statistics != Statistics::Running && layer.fold == BnFold::TwoConv;
         let z0 = two.then(|| ops::conv2d(x, &weight, None, geometry, false)).transpose()?;
         norm.behind_fold(layer.fold, &z, z0.as_ref(), bias.as_ref(), relu)
     }
@@ -317,9 +324,7 @@ impl Runner<'_> {
             }
         }
     }
-}
 
-impl Runner<'_> {
     /// Lets the range of a node's weights be that of `weight`; a learned step stays.
     fn observe_weight(&self, weight: &Var, node: &Node) -> Result<()> {
         if let Some(FakeQuantizer { rule: QuantizerRule::Range(rule), .. }) = &node.quantizers.weight {

@@ -4,6 +4,7 @@ use super::layer::{Layer, ParameterSpec};
 use super::norm::BatchNorm2d;
 use super::quantizer::{Quantizers, Slot};
 use crate::tensor::Shape;
+use crate::{Error, Result};
 
 /// A node's place in [`Graph::nodes`]; inputs come before their users.
 pub type NodeId = usize;
@@ -62,6 +63,35 @@ pub struct Graph {
 }
 
 impl Graph {
+    /// Fails where the layers do not make a network, with the layer's name: the first must be the only
+    /// [`Layer::Input`], and each other must take as many outputs of layers before it as it wants.
+    ///
+    /// # Errors
+    /// See above.
+    pub fn check(&self) -> Result<()> {
+        let input = self.nodes.iter().position(|node| matches!(node.layer, Layer::Input));
+        if input != Some(0) || self.output >= self.nodes.len() {
+            return Err(Error::Invalid(format!(
+                "a graph of {} layers with its input at {input:?} and its output at {} is no network; the input comes \
+                 first",
+                self.nodes.len(),
+                self.output
+            )));
+        }
+        let fits = |(id, node): &(usize, &Node)| {
+            let before = node.inputs.iter().all(|input| input < id);
+            before && node.layer.arity().is_none_or(|wanted| wanted == node.inputs.len())
+        };
+        match self.nodes.iter().enumerate().find(|node| !fits(node)) {
+            None => Ok(()),
+            Some((id, node)) => Err(Error::Invalid(format!(
+                "layer \"{}\", number {id}, takes the outputs of {:?}: these must be layers before it, as many as it \
+                 wants",
+                node.name, node.inputs
+            ))),
+        }
+    }
+
     /// Nodes that take the output of `id`.
     pub fn consumers(&self, id: NodeId) -> impl Iterator<Item = NodeId> + '_ {
         (0..self.nodes.len()).filter(move |&n| self.nodes[n].inputs.contains(&id))

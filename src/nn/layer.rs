@@ -175,6 +175,10 @@ impl Layer {
             Layer::Input | Layer::Activation(_) => Ok(inputs[0].clone()),
             Layer::Conv2d(conv) => convolved(conv),
             Layer::Conv2dBn(layer) => convolved(&layer.conv),
+            Layer::BatchNorm2d(norm) if !norm.is_usable() => Err(Error::Invalid(format!(
+                "its eps is {} and its momentum {}; eps must be above 0, and momentum from 0 to 1",
+                norm.eps, norm.momentum
+            ))),
             Layer::BatchNorm2d(norm) if inputs[0].first() == Some(&norm.channels) => Ok(inputs[0].clone()),
             Layer::BatchNorm2d(norm) => Err(Error::Shape(format!(
                 "it normalizes {} channels, and its input has shape {}",

@@ -15,7 +15,7 @@ mod plan;
 mod quantizer;
 
 pub use build::NetworkBuilder;
-pub use forward::{Mode, Pass};
+pub use forward::Pass;
 pub use graph::{Graph, Node, NodeId};
 pub use layer::{CustomLayer, Layer, ParameterSpec, Start};
 pub use linear::{Conv2d, Dense};

@@ -7,7 +7,7 @@ use super::graph::{Graph, Node, NodeId};
 use super::layer::{ParameterSpec, Start};
 use super::norm::BatchNorm2d;
 use super::plan::{Step, plan};
-use super::quantizer::{Quantizers, Slot};
+use super::quantizer::{QuantizerRule, Quantizers, Slot};
 use crate::gpu::Gpu;
 use crate::kernel::counter;
 use crate::kernel::norm::NormState;
@@ -59,7 +59,7 @@ impl Network {
     /// and shape are copied; the others start afresh.
     ///
     /// # Errors
-    /// Where two parameters have one name, or the device has failed.
+    /// Where the graph is no network ([`Graph::check`]), two parameters have one name, or the device has failed.
     pub fn with_graph(&self, name: &str, graph: Graph) -> Result<Network> {
         Network::assemble(&self.gpu, name, graph, |stream, spec| {
             let kept = self.parameter(&spec.name).filter(|p| *p.tensor.shape() == spec.shape);
@@ -92,6 +92,7 @@ impl Network {
         graph: Graph,
         tensor: impl Fn(u64, &ParameterSpec) -> Result<Tensor>,
     ) -> Result<Network> {
+        graph.check()?;
         let of_layers = graph.nodes.iter().flat_map(|node| node.layer.parameters(&node.name));
         let of_quantizers = graph.nodes.iter().flat_map(Node::quantizer_parameters);
         let mut parameters = Vec::new();
@@ -205,14 +206,35 @@ impl Network {
         self.nodes().iter().filter_map(Node::norm)
     }
 
+    /// For a training that begins: steps are counted from 0 again, so delays and freezing are those of the new training,
+    /// and nothing is frozen. A range that was observed, and a step that was set, count as one step old: the first batch
+    /// moves a range and does not replace it. Waits for the device.
+    ///
+    /// # Errors
+    /// Where the device has failed.
+    pub fn restart_counters(&self) -> Result<()> {
+        for parameter in self.parameters.iter().filter(|p| p.tensor.dtype() == DType::U32) {
+            let seen = |count: &u32| u32::from(parameter.is_of_quantizer() && count & !counter::FROZEN > 0);
+            let counts: Vec<u32> = parameter.tensor.read_u32()?.iter().map(seen).collect();
+            parameter.tensor.write_u32(&counts)?;
+        }
+        Ok(())
+    }
+
     /// Lets all observed ranges stand still from here on, or move again. Recordings follow. Learned steps are the
     /// optimizer's to move.
     ///
     /// # Errors
     /// Where the device has failed.
     pub fn freeze_observers(&self, frozen: bool) -> Result<()> {
-        let counters = self.parameters.iter().filter(|p| p.is_of_quantizer() && is_counter(p));
-        counters.map(|p| &p.tensor).try_for_each(|steps| counter::freeze(steps, frozen))
+        for node in self.nodes() {
+            for slot in Slot::ALL {
+                if let Some(QuantizerRule::Range(_)) = node.quantizers.get(slot).map(|q| q.rule) {
+                    counter::freeze(&self.range_state(node, slot)?.steps, frozen)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lets all normalizations go by their running statistics from here on and leaves these alone, also in training;
@@ -223,10 +245,6 @@ impl Network {
     pub fn freeze_batch_norm(&self, frozen: bool) -> Result<()> {
         self.norms().try_for_each(|(path, _)| counter::freeze(&self.norm_state(path)?.steps, frozen))
     }
-}
-
-fn is_counter(parameter: &Parameter) -> bool {
-    parameter.tensor.dtype() == DType::U32
 }
 
 fn fresh(gpu: &Gpu, spec: &ParameterSpec, seed: u64, stream: u64) -> Result<Tensor> {

@@ -44,6 +44,10 @@ impl BatchNorm2d {
         self
     }
 
+    pub(super) fn is_usable(&self) -> bool {
+        self.eps > 0.0 && self.eps.is_finite() && (0.0..=1.0).contains(&self.momentum)
+    }
+
     /// What it owns, under the layer path `name`.
     pub(super) fn parameters(&self, name: &str) -> Vec<ParameterSpec> {
         let of = |own: &str, start: Start, trainable: bool| {

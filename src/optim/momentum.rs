@@ -11,7 +11,7 @@ pub struct MomentumOptions {
     pub learning_rate: f32,
     /// Share of the last step's velocity that stays, below 1.
     pub momentum: f32,
-    /// Factor of a parameter that is added to its gradient.
+    /// Factor of a parameter that is added to its gradient; see [`Momentum::decaying`].
     pub weight_decay: f32,
 }
 
@@ -41,6 +41,8 @@ pub struct Momentum {
     progress: Tensor,
     parameters: Vec<Tensor>,
     velocities: Vec<Tensor>,
+    /// Which parameters decay.
+    decays: Vec<bool>,
 }
 
 impl Momentum {
@@ -61,6 +63,7 @@ impl Momentum {
             progress: Tensor::zeros(gpu, [4], DType::U32)?,
             parameters: parameters.to_vec(),
             velocities: parameters.iter().map(zeros).collect::<Result<_>>()?,
+            decays: vec![true; parameters.len()],
         })
     }
 
@@ -68,6 +71,12 @@ impl Momentum {
     /// [`crate::kernel::loss::tally`].
     pub fn guarded_by(mut self, progress: &Tensor) -> Self {
         self.progress = progress.clone();
+        self
+    }
+
+    /// Lets the weight decay reach only the parameters of which `decays` is true.
+    pub fn decaying(mut self, decays: impl Fn(&Tensor) -> bool) -> Self {
+        self.decays = self.parameters.iter().map(decays).collect();
         self
     }
 
@@ -87,7 +96,7 @@ impl Momentum {
             rate: &self.rate,
             progress: &self.progress,
             momentum: self.options.momentum,
-            weight_decay: self.options.weight_decay,
+            weight_decay: if self.decays[index] { self.options.weight_decay } else { 0.0 },
         };
         update(parameter, velocity, gradient, &settings)
     }

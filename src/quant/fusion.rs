@@ -7,14 +7,16 @@ use crate::nn::{BnFold, Conv2dBn, Graph, Layer, Node};
 /// normalizations that know when to freeze.
 pub(super) fn fuse(simqat: &SimQat, graph: &Graph) -> Graph {
     let mut graph = match simqat.enable_fusion {
-        true => graph.fuse(|first, second| conv_bn(simqat.form(), first, second)),
+        true => graph.fuse(|first, second| conv_bn(simqat.form_of(&first.name), first, second)),
         false => graph.clone(),
     };
     for node in &mut graph.nodes {
         match &mut node.layer {
-            Layer::BatchNorm2d(norm) if simqat.style == Style::Deploy => norm.freeze = simqat.freeze_bn,
+            Layer::BatchNorm2d(norm) if simqat.style == Style::Deploy => {
+                norm.freeze = norm.freeze.min(simqat.freeze_bn);
+            }
             Layer::Conv2dBn(layer) if simqat.style == Style::Deploy || layer.fold == BnFold::TwoConv => {
-                layer.norm.freeze = simqat.freeze_bn;
+                layer.norm.freeze = layer.norm.freeze.min(simqat.freeze_bn);
             }
             _ => {}
         }
@@ -35,7 +37,12 @@ fn conv_bn(fold: BnFold, first: &Node, second: &Node) -> Option<Layer> {
 }
 
 impl SimQat {
-    /// How a joined convolution and normalization train.
+    /// How the convolution `name` and the normalization behind it train: what is not rounded needs no second convolution.
+    fn form_of(&self, name: &str) -> BnFold {
+        if self.settings_for(name).skip { BnFold::Without } else { self.form() }
+    }
+
+    /// How joined convolutions and normalizations train.
     pub(super) fn form(&self) -> BnFold {
         match (self.bn_fold, self.one_conv_fold) {
             (false, _) => BnFold::Without,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::counter::NEVER;
 use crate::kernel::learned_step::StepRule;
-use crate::kernel::quantize::{self, GridRule};
+use crate::kernel::quantize::{GridRule, RangeObserver};
 use crate::nn::QuantizerRule;
 use crate::{Error, Result};
 
@@ -71,8 +71,8 @@ impl QuantOptions {
             })
         };
         match self.observer {
-            Observer::LastBatch => range(quantize::Observer::LastBatch),
-            Observer::MovingAverage => range(quantize::Observer::MovingAverage),
+            Observer::LastBatch => range(RangeObserver::LastBatch),
+            Observer::MovingAverage => range(RangeObserver::MovingAverage),
             Observer::LearnedStep => QuantizerRule::LearnedStep(StepRule {
                 bits: self.bits,
                 signed: signed || self.symmetric,

@@ -23,6 +23,13 @@ pub enum Style {
     GoldenStick,
 }
 
+impl Style {
+    pub(crate) fn from_toml(value: &toml::Value) -> Result<Style> {
+        let style = value.clone().try_into();
+        style.map_err(|e| Error::Invalid(format!("simqat.style = {value}: {}", settings::invalid(e))))
+    }
+}
+
 /// A number of steps that no training reaches (Golden Stick's default for `freeze_bn`).
 pub const PRACTICALLY_NEVER: u32 = 10_000_000;
 
@@ -144,6 +151,30 @@ impl SimQat {
         self
     }
 
+    /// The same, with normalizations going by their running statistics after so many training steps.
+    pub fn freeze_bn(mut self, steps: u32) -> Self {
+        self.freeze_bn = steps;
+        self
+    }
+
+    /// The same, with observed ranges standing still after so many training steps.
+    pub fn freeze_observers(mut self, steps: u32) -> Self {
+        self.freeze_observers = steps;
+        self
+    }
+
+    /// The same, with options for activations changed: `.activations(|a| a.symmetric = true)`.
+    pub fn activations(mut self, change: impl FnOnce(&mut QuantOptions)) -> Self {
+        change(&mut self.activations);
+        self
+    }
+
+    /// The same, with options for weights changed: `.weights(|w| w.per_channel = false)`.
+    pub fn weights(mut self, change: impl FnOnce(&mut QuantOptions)) -> Self {
+        change(&mut self.weights);
+        self
+    }
+
     /// The same, with normalizations joined to their convolutions and folded in this form.
     pub fn fold(mut self, fold: BnFold) -> Self {
         self.enable_fusion = true;
@@ -174,8 +205,8 @@ impl SimQat {
     /// Where the text is no TOML, or a key or value cannot be used, with its name.
     pub fn from_toml(text: &str) -> Result<Self> {
         let given: toml::Table = toml::from_str(text).map_err(settings::invalid)?;
-        let style = given.get("style").map(|style| style.clone().try_into()).transpose();
-        let preset = SimQat::preset(style.map_err(settings::invalid)?.unwrap_or(Style::Deploy));
+        let style = given.get("style").map(Style::from_toml).transpose()?;
+        let preset = SimQat::preset(style.unwrap_or(Style::Deploy));
         let defaults = toml::Table::try_from(preset)
             .map_err(|e| Error::Invalid(format!("the default options cannot be written: {e}")))?;
         let simqat: SimQat = settings::over(defaults, given, "simqat", &["simqat.layer"])?;
@@ -211,6 +242,11 @@ impl SimQat {
         let graph = fusion::fuse(self, network.graph());
         self.check_patterns(&graph)?;
         let graph = placement::place(self, graph);
-        network.with_graph(&format!("{}Opt", network.name()), graph)
+        let quantized = network.with_graph(&format!("{}Opt", network.name()), graph)?;
+        // The steps of the float training are none of the quantized one, whose freezing goes by the count.
+        for (path, norm) in quantized.norms() {
+            quantized.norm_state(path)?.steps.write_u32(&vec![0; norm.channels])?;
+        }
+        Ok(quantized)
     }
 }

@@ -7,8 +7,8 @@ use crate::{Error, Result};
 
 /// Shows the observers of a quantized network the first `batches` batches of a feed, in its present order: ranges become
 /// the means of the batches' ranges, and learned steps get their start. The network is then ready to be evaluated or
-/// converted (post-training quantization), or trained from there. The steps are counted as training steps are, so a
-/// `quant_delay` is over sooner by `batches`.
+/// converted (post-training quantization), or trained from there. It is no step of a training, but what was seen counts as
+/// one step old: the first batch of a training moves a range and does not replace it.
 ///
 /// # Errors
 /// Where the feed has fewer batches or other images than the network takes, the network has no quantizers, or the device
@@ -37,7 +37,7 @@ pub fn reestimate_batch_norm(network: &Network, feed: &Feed, batches: usize) -> 
     each_batch("train.reestimate_batches", network, feed, batches, |images, batch| {
         network.reestimate_batch_norm(images, batch)
     })?;
-    network.observe_weights()
+    network.observe_folded_weights()
 }
 
 fn each_batch(

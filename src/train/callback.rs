@@ -112,9 +112,16 @@ pub struct Freeze {
 }
 
 impl Freeze {
-    /// Freezes observed ranges when `observers` steps are done, and running statistics when `batch_norm` are.
-    pub fn after(observers: Option<usize>, batch_norm: Option<usize>) -> Self {
-        Freeze { observers, batch_norm }
+    /// Observed ranges stand still once so many steps are done.
+    pub fn observers(mut self, steps: usize) -> Self {
+        self.observers = Some(steps);
+        self
+    }
+
+    /// Running statistics stand still, and normalize, once so many steps are done.
+    pub fn batch_norm(mut self, steps: usize) -> Self {
+        self.batch_norm = Some(steps);
+        self
     }
 }
 

@@ -9,7 +9,6 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::trainer::Trainer;
-use crate::kernel::counter::FROZEN;
 use crate::nn::{Network, Slot};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -232,21 +231,13 @@ impl Checkpoint {
         found.into_iter().try_for_each(|(p, stored)| p.tensor.gpu().write(p.tensor.buffer(), &stored.bytes))
     }
 
-    /// As [`Checkpoint::load_into`], for a training that begins: its steps are counted from 0, so delays and freezing
-    /// are those of the new training, and nothing is frozen. A range that has been observed counts as one step old:
-    /// the first batch moves it and does not replace it.
+    /// As [`Checkpoint::load_into`], for a training that begins; see [`Network::restart_counters`].
     ///
     /// # Errors
     /// As [`Checkpoint::load_into`].
     pub fn start(&self, network: &Network) -> Result<()> {
         self.load_into(network)?;
-        for parameter in network.parameters().iter().filter(|p| p.tensor.dtype() == DType::U32) {
-            let Some(stored) = self.tensors.get(&parameter.name) else { continue };
-            let counts = stored.bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let kept = |count: u32| u32::from(parameter.is_of_quantizer() && count & !FROZEN > 0);
-            parameter.tensor.write_u32(&counts.map(kept).collect::<Vec<_>>())?;
-        }
-        Ok(())
+        network.restart_counters()
     }
 
     /// Goes on with the training that was saved: parameters, quantizers, optimizer and step. The learning rate is

@@ -10,7 +10,7 @@ use crate::gpu::Gpu;
 use crate::nn::models::{LeNet5Init, convbn, lenet5};
 use crate::nn::{Network, NetworkBuilder};
 use crate::optim::MomentumOptions;
-use crate::quant::SimQat;
+use crate::quant::{SimQat, Style};
 use crate::{Error, Result, settings};
 
 /// A training, float and quantized: `recipes/*.toml`.
@@ -82,7 +82,7 @@ pub struct OptimizerRecipe {
     pub learning_rate: f32,
     /// Share of the last step that stays.
     pub momentum: f32,
-    /// Factor of a parameter that is added to its gradient.
+    /// Factor of a weight that is added to its gradient. Biases, scales and shifts do not decay.
     pub weight_decay: f32,
 }
 
@@ -140,9 +140,11 @@ impl Recipe {
     pub fn read_with(path: impl AsRef<Path>, assignments: &[String]) -> Result<Recipe> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        // So that a mistake in an assignment is not told as one in the file.
-        Recipe::parse(&text).map_err(|e| Error::bad_file(path, e.to_string()))?;
-        Recipe::parse_with(&text, assignments)
+        Recipe::parse_with(&text, assignments).map_err(|e| match Recipe::parse(&text) {
+            // A mistake of the file, or one that only the assignments made.
+            Err(own) if own.to_string() == e.to_string() => Error::bad_file(path, e.to_string()),
+            _ => e,
+        })
     }
 
     /// As [`Recipe::read`], from text.
@@ -160,12 +162,17 @@ impl Recipe {
     pub fn parse_with(text: &str, assignments: &[String]) -> Result<Recipe> {
         let mut given: toml::Table = toml::from_str(text).map_err(settings::invalid)?;
         for assignment in assignments {
-            settings::overlay(&mut given, settings::assigned(assignment)?);
+            let assigned = settings::assigned(assignment)?;
+            // A style stands for its whole preset, so it takes the place of what was said before it.
+            if assigned.get("simqat").is_some_and(|simqat| simqat.get("style").is_some()) {
+                given.remove("simqat");
+            }
+            settings::overlay(&mut given, assigned);
         }
         let mut defaults = Recipe::default();
         // A style stands for a whole set of options.
         if let Some(style) = given.get("simqat").and_then(|simqat| simqat.get("style")) {
-            let style = style.clone().try_into().map_err(settings::invalid)?;
+            let style = Style::from_toml(style)?;
             let delay = defaults.simqat.activations.quant_delay;
             defaults.simqat = SimQat::preset(style).quant_delay(delay);
         }
@@ -304,10 +311,13 @@ mod tests {
         assert_eq!(recipe.simqat, SimQat { enable_fusion: true, ..SimQat::golden_stick().quant_delay(900) });
         let style = ["simqat.style=golden_stick".to_string()];
         assert_eq!(Recipe::parse_with("", &style).unwrap().simqat, SimQat::golden_stick().quant_delay(900));
-        // What a recipe says stands, whoever names the style.
+        // A style that is assigned takes the place of all that the recipe says of SimQAT; later assignments change it.
         let shipped = include_str!("../../recipes/lenet5-mnist.toml");
         let changed = Recipe::parse_with(shipped, &style).unwrap().simqat;
-        assert_eq!(SimQat { style: SimQat::default().style, ..changed }, Recipe::default().simqat);
+        assert_eq!(changed, SimQat::golden_stick().quant_delay(900));
+        let more = [style[0].clone(), "simqat.weights.bits=4".into()];
+        let changed = Recipe::parse_with(shipped, &more).unwrap().simqat;
+        assert_eq!(changed, SimQat::golden_stick().quant_delay(900).bits(8, 4));
     }
 
     #[test]

@@ -118,7 +118,10 @@ impl Trainer {
         let trainable: Vec<usize> =
             (0..network.parameters().len()).filter(|&i| network.parameters()[i].trainable).collect();
         let moved: Vec<Tensor> = trainable.iter().map(|&i| network.parameters()[i].tensor.clone()).collect();
-        let optimizer = Momentum::new(&moved, options.optimizer)?.guarded_by(&progress);
+        // Weights alone decay: a bias, the scale and shift of a normalization or a learned step, all of them with one axis,
+        // would lose what they are for.
+        let is_weight = |tensor: &Tensor| tensor.shape().len() > 1;
+        let optimizer = Momentum::new(&moved, options.optimizer)?.guarded_by(&progress).decaying(is_weight);
         Ok(Trainer {
             history: Tensor::zeros(&gpu, [HISTORY, 2], DType::F32)?,
             network,

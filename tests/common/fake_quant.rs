@@ -2,7 +2,7 @@
 //! device computes must be the same to the bit.
 
 use simqat::kernel::counter::FROZEN;
-use simqat::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observation, Observer};
+use simqat::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observation, RangeObserver};
 
 /// What a grid does to a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,7 +96,7 @@ impl Range {
         let (share, still, passes) = match observation {
             Observation::Off => return Grid::of(self.min, self.max, rule),
             Observation::Train => {
-                let moving = rule.observer == Observer::MovingAverage && count > 0;
+                let moving = rule.observer == RangeObserver::MovingAverage && count > 0;
                 (moving.then_some(MOVING_AVERAGE_RATE), marked || count >= rule.freeze, count < rule.delay)
             }
             Observation::Calibrate { batch: 0 } => (None, marked, true),
@@ -119,7 +119,10 @@ impl Range {
         if passes {
             grid.action = Action::Passes;
         }
-        self.steps += 1;
+        self.steps = match observation {
+            Observation::Calibrate { .. } => self.steps.max(1),
+            _ => self.steps + 1,
+        };
         grid
     }
 }

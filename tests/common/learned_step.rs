@@ -47,7 +47,7 @@ impl Scale {
                 count < rule.delay
             }
             Observation::Calibrate { batch } => {
-                self.steps += 1;
+                self.steps = self.steps.max(1);
                 if !marked {
                     let old = if batch == 0 { 0.0 } else { self.scale };
                     self.scale = old + (Scale::told_by(x, rule) - old) / (batch + 1) as f32;

@@ -8,7 +8,7 @@ use simqat::gpu::{Gpu, KernelFamily};
 use simqat::kernel::conv::{Geometry, Padding};
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::norm::Form;
-use simqat::kernel::quantize::{GridRule, Observation, Observer, RangeState};
+use simqat::kernel::quantize::{GridRule, Observation, RangeObserver, RangeState};
 use simqat::ops::*;
 use simqat::tensor::Tensor;
 
@@ -74,7 +74,7 @@ impl Scene {
     /// The statistics of the batch normalize.
     fn moves(&self) -> bool {
         match self.statistics {
-            Statistics::Batch { freeze, .. } => STEPS < freeze,
+            Statistics::Batch { freeze, .. } | Statistics::Estimate { freeze, .. } => STEPS < freeze,
             Statistics::Running => false,
         }
     }
@@ -425,7 +425,7 @@ const NARROW: GridRule = GridRule {
     bits: 8,
     symmetric: true,
     narrow_range: true,
-    observer: Observer::LastBatch,
+    observer: RangeObserver::LastBatch,
     delay: 0,
     freeze: NEVER,
 };

@@ -3,7 +3,7 @@
 use simqat::autograd::{Tape, Var};
 use simqat::kernel::counter::{FROZEN, NEVER};
 use simqat::kernel::quantize::Observation::{self, Calibrate, Off, Train};
-use simqat::kernel::quantize::{GridRule, Observer, RangeState};
+use simqat::kernel::quantize::{GridRule, RangeObserver, RangeState};
 use simqat::ops::{fake_quant, mul};
 use simqat::tensor::Tensor;
 
@@ -15,7 +15,7 @@ const RULE: GridRule = GridRule {
     bits: 4,
     symmetric: false,
     narrow_range: false,
-    observer: Observer::LastBatch,
+    observer: RangeObserver::LastBatch,
     delay: 0,
     freeze: NEVER,
 };
@@ -71,14 +71,14 @@ fn the_gradient_passes_within_the_grid_and_nowhere_else() {
         // Observing: the grid is that of these values, and nudging zero onto it may leave an end outside.
         check(&rule, &mut [Range::START], &x, Train);
         check(&rule, &mut [Range::START; 3], &x, Train);
-        let moving = GridRule { observer: Observer::MovingAverage, ..rule };
+        let moving = GridRule { observer: RangeObserver::MovingAverage, ..rule };
         check(&moving, &mut [narrow; 3], &x, Train);
     }
 }
 
 #[test]
 fn before_the_delay_is_over_the_gradient_passes_everywhere() {
-    let rule = GridRule { delay: 2, observer: Observer::MovingAverage, ..RULE };
+    let rule = GridRule { delay: 2, observer: RangeObserver::MovingAverage, ..RULE };
     let mut ranges = [Range { min: -0.1, max: 0.1, steps: 1 }];
     // The last step that passes, and the first that does not.
     check(&rule, &mut ranges, &away_from_zero(30, 2), Train);

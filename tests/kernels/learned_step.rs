@@ -254,7 +254,7 @@ fn a_mark_keeps_scales_from_being_set() {
             for observation in [Train, Calibrate { batch: 0 }, Train, Off] {
                 check_pass(&device, &mut scales, &shape, &values(shape.count(), 6), &RULE, observation);
             }
-            assert!(scales.iter().all(|s| *s == Scale { scale: UNSET, steps: FROZEN | 4 }));
+            assert!(scales.iter().all(|s| *s == Scale { scale: UNSET, steps: FROZEN | 3 }));
         }
     }
 }

@@ -444,17 +444,22 @@ fn a_frozen_fold_holds_no_factor_away_from_zero() {
 }
 
 #[test]
-fn states_start_and_start_again() {
-    let state = NormState::new(&gpu(), 3).unwrap();
-    let x = tensor([2, 3], &values(6, 1));
+fn estimating_moves_the_statistics_and_counts_nothing() {
+    let x = tensor([4, 3], &values(12, 1));
     let ones = tensor([3], &[1.0; 3]);
-    let norm = Norm { form: Form::Plain, gamma: &ones, bias: None, state: &state, eps: EPS };
-    rules(&norm, &x, TRAINING).unwrap();
-    assert_ne!(state.mean.read_f32().unwrap(), [0.0; 3]);
-    state.reset().unwrap();
-    let read =
-        (state.mean.read_f32().unwrap(), state.var.read_f32().unwrap(), state.steps.read_u32().unwrap());
-    assert_eq!(read, (vec![0.0; 3], vec![1.0; 3], vec![0; 3]));
+    let read = |statistics: Statistics| {
+        let state = NormState::new(&gpu(), 3).unwrap();
+        let norm = Norm { form: Form::Plain, gamma: &ones, bias: None, state: &state, eps: EPS };
+        let rules = rules(&norm, &x, statistics).unwrap().read_f32().unwrap();
+        let running = [state.mean.read_f32().unwrap(), state.var.read_f32().unwrap()];
+        (rules, running, state.steps.read_u32().unwrap())
+    };
+    let (trained, running, steps) = read(Statistics::Batch { momentum: 0.75, freeze: NEVER });
+    let (estimated, followed, none) = read(Statistics::Estimate { momentum: 0.75, freeze: NEVER });
+    assert_eq!((estimated, followed), (trained, running));
+    assert_eq!((steps, none), (vec![1; 3], vec![0; 3]));
+    let (_, still, _) = read(Statistics::Estimate { momentum: 0.75, freeze: 0 });
+    assert_eq!(still, [vec![0.0; 3], vec![1.0; 3]]);
 }
 
 #[test]

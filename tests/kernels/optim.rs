@@ -1,4 +1,5 @@
 use simqat::kernel::momentum::{Settings, update};
+use simqat::optim::{Momentum, MomentumOptions};
 
 use super::common::assert_close;
 use super::{tensor, values, words};
@@ -30,6 +31,17 @@ fn momentum_over_several_steps() {
         assert_close(&format!("velocity of {count}"), &velocity.read_f32().unwrap(), &v, 1e-6, 1e-6);
         assert_close(&format!("parameter of {count}"), &parameter.read_f32().unwrap(), &p, 1e-6, 1e-6);
     }
+}
+
+#[test]
+fn only_what_decays_is_pulled_to_zero() {
+    let parameters = [tensor([2, 2], &[1.0; 4]), tensor([4], &[1.0; 4])];
+    let options = MomentumOptions { learning_rate: 0.5, momentum: 0.0, weight_decay: 0.5 };
+    let optimizer = Momentum::new(&parameters, options).unwrap().decaying(|p| p.shape().len() > 1);
+    for (index, parameter) in parameters.iter().enumerate() {
+        optimizer.update(index, &tensor(parameter.shape(), &[0.0; 4])).unwrap();
+    }
+    assert_eq!(parameters.map(|p| p.read_f32().unwrap()), [vec![0.75; 4], vec![1.0; 4]]);
 }
 
 #[test]

@@ -3,7 +3,7 @@ use simqat::gpu::Gpu;
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::quantize::Observation::{Off, Train};
 use simqat::kernel::quantize::{
-    GridRule, Observer, RangeState, fake_quant, lay_grid, quantize, straight_through,
+    GridRule, RangeObserver, RangeState, fake_quant, lay_grid, quantize, straight_through,
 };
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
@@ -16,7 +16,7 @@ pub const PLAIN: GridRule = GridRule {
     bits: 8,
     symmetric: false,
     narrow_range: false,
-    observer: Observer::LastBatch,
+    observer: RangeObserver::LastBatch,
     delay: 0,
     freeze: NEVER,
 };
@@ -203,7 +203,7 @@ fn check_training(gpu: &Gpu, rule: &GridRule, channels: usize) {
 #[test]
 fn every_width_and_kind_of_grid_to_the_bit() {
     for rule in (2..=8).flat_map(rules) {
-        for observer in [Observer::LastBatch, Observer::MovingAverage] {
+        for observer in [RangeObserver::LastBatch, RangeObserver::MovingAverage] {
             for gpu in families() {
                 check_training(&gpu, &GridRule { observer, ..rule }, 1);
                 check_training(&gpu, &GridRule { observer, ..rule }, 5);
@@ -261,7 +261,7 @@ fn shapes_of_every_kernel_variant() {
 
 #[test]
 fn ranges_follow_the_batches() {
-    for observer in [Observer::LastBatch, Observer::MovingAverage] {
+    for observer in [RangeObserver::LastBatch, RangeObserver::MovingAverage] {
         for rule in rules(8).map(|rule| GridRule { observer, ..rule }) {
             let mut ranges = vec![Range::START; 3];
             let device = state(&ranges);
@@ -355,7 +355,8 @@ fn observing_and_rounding_in_one_go_gives_the_same_bits() {
     for (number, shape) in shapes.iter().enumerate() {
         let shape = Shape::from(*shape);
         let x = tensor(&shape, &values(shape.count(), number as u64));
-        for rule in rules(8).chain([GridRule { delay: 2, observer: Observer::MovingAverage, ..NARROW }]) {
+        for rule in rules(8).chain([GridRule { delay: 2, observer: RangeObserver::MovingAverage, ..NARROW }])
+        {
             let fresh = || state(&vec![Range { min: -6.0, max: 6.0, steps: 0 }; shape[0]]);
             let (one, other) = (fresh(), fresh());
             for observation in [Train, Train, Train, Off] {

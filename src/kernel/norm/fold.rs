@@ -63,7 +63,9 @@ pub fn fold_weight(
     let weight = Tensor::empty(gpu, w.shape(), DType::F32)?;
     let factors = Tensor::empty(gpu, [channels as usize, 2], DType::F32)?;
     let freeze = match form {
-        FoldForm::OneConv(Statistics::Batch { freeze, .. }) => Some(freeze),
+        FoldForm::OneConv(Statistics::Batch { freeze, .. } | Statistics::Estimate { freeze, .. }) => {
+            Some(freeze)
+        }
         FoldForm::OneConv(Statistics::Running) | FoldForm::TwoConv => None,
     };
     let mut launch = gpu

@@ -44,16 +44,6 @@ impl NormState {
             steps: Tensor::zeros(gpu, [channels], DType::U32)?,
         })
     }
-
-    /// Back to how it started.
-    ///
-    /// # Errors
-    /// Where the device has failed.
-    pub fn reset(&self) -> Result<()> {
-        self.mean.write_f32(&vec![0.0; self.mean.count()])?;
-        self.var.write_f32(&vec![1.0; self.var.count()])?;
-        self.steps.write_u32(&vec![0; self.steps.count()])
-    }
 }
 
 /// Which statistics normalize.
@@ -66,6 +56,13 @@ pub enum Statistics {
         momentum: f32,
         /// From this step on ([`super::counter::NEVER`]: never), and where the state is marked as frozen, the running
         /// statistics are used and left alone; steps are still counted.
+        freeze: u32,
+    },
+    /// As [`Statistics::Batch`], and no step is counted: estimating running statistics is no training.
+    Estimate {
+        /// The share of the running statistics that stays.
+        momentum: f32,
+        /// As in [`Statistics::Batch`].
         freeze: u32,
     },
     /// The running ones; nothing changes (evaluation).

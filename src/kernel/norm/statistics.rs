@@ -62,6 +62,7 @@ params!(StatisticsParams {
     plane: u32,
     pieces: u32,
     freeze: u32,
+    count: u32,
     epsilon: f32,
     share: f32,
     unbias: f32,
@@ -126,7 +127,7 @@ pub fn rules(norm: &Norm<'_>, x: &Tensor, statistics: Statistics) -> Result<Tens
     let lanes = Lanes::of(gpu);
     let mut pieces = None;
     let mut source = Source::Nowhere;
-    if let Statistics::Batch { momentum, freeze } = statistics {
+    if let Statistics::Batch { momentum, freeze } | Statistics::Estimate { momentum, freeze } = statistics {
         let values = layout.values();
         if values < 2 {
             return Err(Error::Shape(format!(
@@ -141,6 +142,7 @@ pub fn rules(norm: &Norm<'_>, x: &Tensor, statistics: Statistics) -> Result<Tens
             )));
         }
         params.freeze = freeze;
+        params.count = matches!(statistics, Statistics::Batch { .. }).into();
         params.stay = momentum;
         params.share = (1.0 / values as f64) as f32;
         params.unbias = (values as f64 / (values - 1) as f64) as f32;
