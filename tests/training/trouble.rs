@@ -14,7 +14,7 @@ use super::{device, digits, few_digits, listed, mnist_feed, network, options, st
 
 fn diverging(delay: Option<u32>, gpu: &Gpu) -> Trainer {
     let mut wild = options();
-    wild.optimizer.learning_rate = 1e20;
+    wild.optimizer.learning_rate = 1e38;
     trainer(gpu, delay, wild)
 }
 
