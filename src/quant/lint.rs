@@ -1,13 +1,16 @@
-//! Options without effect: silence is how people lose a training run.
+//! Options without effect: silence is how people lose a training run. They are found by trying them. Rewriting a graph
+//! needs no device, so each option that was set is given another value: where the network becomes the same, the option
+//! has no effect.
+
+mod reason;
+mod setting;
 
 use std::fmt;
 
-use wildmatch::WildMatch;
-
-use super::fusion;
-use super::options::Observer;
-use super::simqat::{SimQat, Style};
-use crate::nn::{BnFold, Graph, Layer, Network};
+use self::setting::Setting;
+use super::simqat::SimQat;
+use super::{fusion, placement};
+use crate::nn::{BnFold, FakeQuantizer, Graph, Layer, Network, Node, QuantizerRule, Slot};
 
 /// An option that was set and changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,95 +28,111 @@ impl fmt::Display for Finding {
 }
 
 impl SimQat {
-    /// Options that differ from the preset of their style and have no effect on this network, each with the reason.
+    /// Options that were set and have no effect on this network, each with the reason. An option is set where it differs
+    /// from the preset of the style, where it stands under `layer`, and where it is `bn_fold = true` without fusion.
     pub fn lint(&self, network: &Network) -> Vec<Finding> {
-        let graph = fusion::fuse(self, network.graph());
-        let mut findings = Findings { preset: SimQat::preset(self.style), list: Vec::new() };
-        self.lint_fusion(&graph, &mut findings);
-        self.lint_observers(&graph, &mut findings);
-        self.lint_layers(&graph, &mut findings);
-        findings.list
+        self.lint_for(network, usize::MAX)
     }
 
-    fn lint_fusion(&self, graph: &Graph, findings: &mut Findings) {
-        let preset = findings.preset.clone();
-        let is_fused = graph.nodes.iter().any(|n| matches!(n.layer, Layer::Conv2dBn(_)));
-        let has_norm = graph.nodes.iter().any(|n| n.norm().is_some());
-        let no_pair = "the network has no Conv2d whose only consumer is a BatchNorm2d";
-        if self.enable_fusion != preset.enable_fusion && self.enable_fusion && !is_fused {
-            findings.add("enable_fusion", true, no_pair);
-        }
-        if self.bn_fold != preset.bn_fold && self.bn_fold && !self.enable_fusion {
-            findings.add("bn_fold", true, "enable_fusion is false; set it to true");
-        } else if self.bn_fold != preset.bn_fold && self.bn_fold && !is_fused {
-            findings.add("bn_fold", true, no_pair);
-        }
-        if self.one_conv_fold != preset.one_conv_fold {
-            let value = self.one_conv_fold;
-            if !self.enable_fusion {
-                findings.add("one_conv_fold", value, "enable_fusion is false; set it and bn_fold to true");
-            } else if !self.bn_fold {
-                findings.add("one_conv_fold", value, "bn_fold is false; set it to true");
-            } else if !is_fused {
-                findings.add("one_conv_fold", value, no_pair);
-            }
-        }
-        if self.freeze_bn != preset.freeze_bn {
-            let in_two_conv_alone = self.style == Style::GoldenStick;
-            if !has_norm {
-                findings.add("freeze_bn", self.freeze_bn, "the network has no BatchNorm2d");
-            } else if in_two_conv_alone && !(self.enable_fusion && self.form() == BnFold::TwoConv) {
-                let reason = "the style \"golden_stick\" freezes normalizations in the two-convolution fold alone; set \
-                              enable_fusion and bn_fold to true and one_conv_fold to false, or style to \"deploy\"";
-                findings.add("freeze_bn", self.freeze_bn, reason);
-            }
-        }
-    }
-
-    fn lint_observers(&self, graph: &Graph, findings: &mut Findings) {
-        let preset = findings.preset.clone();
-        let settings = || graph.nodes.iter().map(|n| self.settings_for(&n.name)).filter(|s| !s.skip);
-        let learned = |observer| observer == Observer::LearnedStep;
-        let all_learned = settings().all(|s| learned(s.activations.observer) && learned(s.weights.observer));
-        if self.freeze_observers != preset.freeze_observers && all_learned {
-            let reason = "every quantizer learns its step, and none observes a range";
-            findings.add("freeze_observers", self.freeze_observers, reason);
-        }
-        if self.weights.symmetric != preset.weights.symmetric && learned(self.weights.observer) {
-            let reason = "a learned step of weights is always symmetric";
-            findings.add("weights.symmetric", self.weights.symmetric, reason);
-        }
-        if settings().count() == 0 {
-            findings.add("layer", "(all together)", "no layer is left to be quantized: every one is skipped");
-        }
-    }
-
-    fn lint_layers(&self, graph: &Graph, findings: &mut Findings) {
-        for (pattern, options) in &self.layer {
-            let name = |own: &str| format!("layer.\"{pattern}\"{own}");
-            let matcher = WildMatch::new(pattern);
-            let matching = || graph.nodes.iter().filter(|n| matcher.matches(&n.name));
-            if !options.is_more_than_skip() && options.skip.is_none() {
-                findings.add(&name(""), "{}", "it says nothing");
-            }
-            if options.skip == Some(true) && options.is_more_than_skip() {
-                let reason = "skip = true leaves the layer without quantizers; leave out one of the two";
-                findings.add(&name(""), "its other options", reason);
-            }
-            if options.is_for_weights() && matching().all(|n| n.layer.weight_channels().is_none()) {
-                findings.add(&name(".weight_*"), "as given", "the layers that match have no weights");
-            }
-        }
+    /// As [`SimQat::lint`], with the options that have no effect in a training of so many steps.
+    pub fn lint_for(&self, network: &Network, steps: usize) -> Vec<Finding> {
+        let steps = u32::try_from(steps).unwrap_or(ENDLESS);
+        Linter { simqat: self, graph: network.graph(), steps }.findings()
     }
 }
 
-struct Findings {
-    preset: SimQat,
-    list: Vec<Finding>,
+/// A number of steps that is beyond every counter.
+const ENDLESS: u32 = u32::MAX;
+
+struct Linter<'a> {
+    simqat: &'a SimQat,
+    /// Of the float network.
+    graph: &'a Graph,
+    /// Of the training.
+    steps: u32,
 }
 
-impl Findings {
-    fn add(&mut self, option: &str, value: impl fmt::Display, reason: &str) {
-        self.list.push(Finding { option: format!("simqat.{option} = {value}"), reason: reason.into() });
+impl Linter<'_> {
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut add = |option: String, reason: String| findings.push(Finding { option, reason });
+        let is_quantized = is_quantized(&self.rewritten(self.simqat));
+        if !is_quantized {
+            add("simqat".into(), self.why_nothing_is_quantized().into());
+        }
+        for (pattern, options) in &self.simqat.layer {
+            if options.skip.is_none() && !options.is_more_than_skip() {
+                add(format!("simqat.layer.\"{pattern}\" = {{}}"), "it says nothing".into());
+            }
+        }
+        // Where nothing is quantized, one finding says so for all options of quantizers.
+        for setting in Setting::all(self.simqat).iter().filter(|s| is_quantized || s.is_of_fusion()) {
+            if let Some(reason) = self.reason(setting) {
+                add(setting.to_string(), reason);
+            }
+        }
+        findings
+    }
+
+    /// Why a setting has no effect, if it has none.
+    fn reason(&self, setting: &Setting) -> Option<String> {
+        let steps = self.steps;
+        if !self.matters(self.simqat, setting, ENDLESS) {
+            Some(self.why(setting))
+        } else if !self.matters(self.simqat, setting, steps) {
+            Some(format!("the training has {steps} steps; make it smaller"))
+        } else if setting.delay().is_some_and(|delay| delay >= steps.into()) {
+            Some(format!("the training has {steps} steps and would be in float to its end; make it smaller"))
+        } else {
+            None
+        }
+    }
+
+    /// Whether another value of the setting makes another network, trained for so many steps.
+    fn matters(&self, simqat: &SimQat, setting: &Setting, steps: u32) -> bool {
+        let decided = |simqat: &SimQat| -> Vec<Decided> {
+            self.rewritten(simqat).nodes.iter().map(|node| Decided::of(node, steps)).collect()
+        };
+        setting.otherwise(simqat).is_none_or(|other| decided(simqat) != decided(&other))
+    }
+
+    fn rewritten(&self, simqat: &SimQat) -> Graph {
+        placement::place(simqat, fusion::fuse(simqat, self.graph))
+    }
+}
+
+fn is_quantized(graph: &Graph) -> bool {
+    graph.nodes.iter().any(|node| !node.quantizers.is_empty())
+}
+
+/// What the options decide about a node. What a rule says and nobody asks for is left out.
+#[derive(PartialEq)]
+struct Decided {
+    name: String,
+    fold: Option<BnFold>,
+    norm_freeze: Option<u32>,
+    quantizers: [Option<FakeQuantizer>; 4],
+}
+
+impl Decided {
+    fn of(node: &Node, steps: u32) -> Decided {
+        let fold = match &node.layer {
+            Layer::Conv2dBn(layer) => Some(layer.fold),
+            _ => None,
+        };
+        let quantizer = |slot| {
+            let mut quantizer = node.quantizers.get(slot).copied()?;
+            match &mut quantizer.rule {
+                QuantizerRule::Range(rule) => rule.freeze = rule.freeze.min(steps),
+                QuantizerRule::LearnedStep(rule) => rule.narrow_range &= rule.signed,
+            }
+            Some(quantizer)
+        };
+        Decided {
+            name: node.name.clone(),
+            fold,
+            norm_freeze: node.norm().map(|(_, norm)| norm.freeze.min(steps)),
+            quantizers: Slot::ALL.map(quantizer),
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::trainer::{Outcome, StopFlag, Trainer};
 use crate::data::{Dataset, Split};
 use crate::gpu::Gpu;
 use crate::nn::Network;
-use crate::quant::PRACTICALLY_NEVER;
+use crate::quant::Finding;
 use crate::{Error, Result};
 
 /// Which of a recipe's two trainings.
@@ -123,6 +123,35 @@ impl Recipe {
         }
     }
 
+    /// Options that have no effect in a training of so many steps.
+    ///
+    /// # Errors
+    /// Where the options cannot be used.
+    pub fn lint_for(&self, variant: Variant, classes: usize, steps: usize) -> Result<Vec<Finding>> {
+        // Shapes and names need no driver.
+        let gpu = Gpu::noop();
+        let mut findings = match variant {
+            Variant::Float => Vec::new(),
+            Variant::SimQat => self.simqat.lint_for(&self.network(&gpu, classes)?, steps),
+        };
+        let batches = self.train.reestimate_batches;
+        if batches > 0 {
+            let network = self.variant_network(&gpu, classes, variant)?;
+            let reason = match network.norms().next() {
+                None => Some("the network has no BatchNorm2d".into()),
+                Some(_) => network.norms().all(|(_, norm)| norm.freeze as usize <= steps).then(|| {
+                    format!(
+                        "every BatchNorm2d is frozen when the training's {steps} steps are done; make simqat.freeze_bn \
+                         larger"
+                    )
+                }),
+            };
+            let option = format!("train.reestimate_batches = {batches}");
+            findings.extend(reason.map(|reason| Finding { option, reason }));
+        }
+        Ok(findings)
+    }
+
     /// What stands in a checkpoint of this recipe besides values.
     pub(super) fn metadata(&self, variant: Variant, data: &Dataset) -> Result<Vec<(String, String)>> {
         Ok(vec![
@@ -174,8 +203,8 @@ impl Job<'_> {
             options.epochs = self.recipe.data.sample_epochs;
         }
         let mut trainer = Trainer::new(network, feed, options)?;
-        if self.variant == Variant::SimQat {
-            self.warn(&trainer, &self.recipe.network(gpu, self.data.classes)?);
+        for finding in self.recipe.lint_for(self.variant, self.data.classes, trainer.total_steps())? {
+            log::warn!("{finding}");
         }
         if let Some(checkpoint) = self.resume {
             checkpoint.resume(&mut trainer)?;
@@ -189,31 +218,6 @@ impl Job<'_> {
             trainer.calibrate(batches)?;
         }
         Ok(trainer)
-    }
-
-    /// Warns of options that will have no effect.
-    fn warn(&self, trainer: &Trainer, baseline: &Network) {
-        let simqat = &self.recipe.simqat;
-        for finding in simqat.lint(baseline) {
-            log::warn!("{finding}");
-        }
-        let delay = simqat.activations.quant_delay.max(simqat.weights.quant_delay);
-        if delay as usize >= trainer.total_steps() {
-            log::warn!(
-                "simqat quant_delay = {delay} has no effect but to train in float: the training has {} steps; make it \
-                 smaller",
-                trainer.total_steps()
-            );
-        }
-        let freezing = [("freeze_bn", simqat.freeze_bn), ("freeze_observers", simqat.freeze_observers)];
-        for (option, step) in freezing {
-            if step != PRACTICALLY_NEVER && step as usize >= trainer.total_steps() {
-                log::warn!(
-                    "simqat.{option} = {step} has no effect: the training has {} steps; make it smaller",
-                    trainer.total_steps()
-                );
-            }
-        }
     }
 
     /// Trains, evaluates, and leaves metrics and checkpoints in the folder.
