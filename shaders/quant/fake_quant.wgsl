@@ -10,14 +10,20 @@
 struct Params { length: u32, stride: u32 }
 @group(0) @binding(3) var<uniform> params: Params;
 
+//% if per_channel
+// A workgroup owns a channel: many short workgroups cost more than a few that go around.
+@compute @workgroup_size(/*{ size }*/)
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let grid = grids[group.x];
+  let base = group.x * params.length;
+  for (var k = lane; k < params.length; k += /*{ size }*/u) {
+    let i = base + k;
+    y[i] = rounded(x[i], grid);
+  }
+}
+//% else
 @compute @workgroup_size(/*{ size }*/)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-//% if per_channel
-  // Workgroups: x = along the channel, y = channel; no division is needed to know which.
-  if (id.x >= params.length) { return; }
-  let i = id.y * params.length + id.x;
-  y[i] = rounded(x[i], grids[id.y]);
-//% else
   let first = linear_index(id, groups, /*{ size }*/u);
   // The last workgroup reaches into what the first invocations take on their second turn.
   if (first >= params.stride) { return; }
@@ -28,5 +34,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i < params.length) { y[i] = rounded(x[i], grid); }
   }
 //% endfor
-//% endif
 }
+//% endif

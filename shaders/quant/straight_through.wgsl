@@ -19,14 +19,20 @@ fn pass_through(gradient: Value, value: Value, grid: Grid) -> Value {
   return select(select(Value(0.0), gradient, inside), gradient, grid.action == passes);
 }
 
+//% if per_channel
+// A workgroup owns a channel: many short workgroups cost more than a few that go around.
+@compute @workgroup_size(/*{ size }*/)
+fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let grid = grids[group.x];
+  let base = group.x * params.length;
+  for (var k = lane; k < params.length; k += /*{ size }*/u) {
+    let i = base + k;
+    dx[i] = pass_through(dy[i], x[i], grid);
+  }
+}
+//% else
 @compute @workgroup_size(/*{ size }*/)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-//% if per_channel
-  // Workgroups: x = along the channel, y = channel; no division is needed to know which.
-  if (id.x >= params.length) { return; }
-  let i = id.y * params.length + id.x;
-  dx[i] = pass_through(dy[i], x[i], grids[id.y]);
-//% else
   let first = linear_index(id, groups, /*{ size }*/u);
   // The last workgroup reaches into what the first invocations take on their second turn.
   if (first >= params.stride) { return; }
@@ -37,5 +43,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     if (i < params.length) { dx[i] = pass_through(dy[i], x[i], grid); }
   }
 //% endfor
-//% endif
 }
+//% endif

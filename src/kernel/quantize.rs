@@ -128,19 +128,16 @@ fn channels_shader(rule: &GridRule, observe: bool, lanes: Lanes, vectors: bool) 
 }
 
 /// Shaders that only use a grid include the file that also lays it, so they need its constants; which ones
-/// does not matter, and one choice for all keeps the pipelines few.
-fn apply_shader(file: &'static str, vectors: bool, per_channel: bool, unroll: u32) -> ShaderSpec {
+/// does not matter, and one choice for all keeps the pipelines few. With `lanes`, a workgroup of so many owns a channel.
+fn apply_shader(file: &'static str, vectors: bool, lanes: Option<Lanes>, unroll: u32) -> ShaderSpec {
     ShaderSpec::new(file)
         .with("bits", 8u32)
         .with("narrow_range", false)
         .with("vectors", vectors)
-        .with("per_channel", per_channel)
+        .with("per_channel", lanes.is_some())
         .with("unroll", unroll)
-        .with("size", if per_channel { ALONG_CHANNEL } else { 64 })
+        .with("size", lanes.map_or(64, |lanes| lanes.count))
 }
-
-/// Invocations of a workgroup along a channel, which may be short.
-const ALONG_CHANNEL: u32 = 32;
 
 /// Observes, lays the grids and rounds: what [`lay_grid`] and [`fake_quant`] do one after the
 /// other, for several channels and for short tensors in one kernel. Returns the rounded values and the grids.
@@ -255,8 +252,9 @@ fn apply(file: &'static str, inputs: &[&Tensor], x: &Tensor, grids: &Tensor) -> 
     let vectors = channels == 1 || length.is_multiple_of(4);
     let length = extent(length.div_ceil(if vectors { 4 } else { 1 }), "the number of values")?;
     let (unroll, threads) = if channels == 1 { spread(length as usize) } else { (1, 0) };
+    let lanes = (channels > 1).then(|| Lanes::of(x.gpu()));
     let y = Tensor::empty(x.gpu(), x.shape(), DType::F32)?;
-    let mut launch = x.gpu().launch(apply_shader(file, vectors, channels > 1, unroll));
+    let mut launch = x.gpu().launch(apply_shader(file, vectors, lanes, unroll));
     for tensor in inputs.iter().chain([&x, &grids, &&y]) {
         launch = launch.bind(tensor.buffer());
     }
@@ -264,7 +262,7 @@ fn apply(file: &'static str, inputs: &[&Tensor], x: &Tensor, grids: &Tensor) -> 
     if channels == 1 {
         launch.threads(threads, 64)?;
     } else {
-        launch.groups([length.div_ceil(ALONG_CHANNEL), extent(channels, "the number of channels")?, 1])?;
+        launch.groups([extent(channels, "the number of channels")?, 1, 1])?;
     }
     Ok(y)
 }
@@ -308,10 +306,12 @@ pub(super) fn variants() -> Vec<Entry> {
         }
     }
     for file in ["quant/fake_quant.wgsl", "quant/straight_through.wgsl"] {
-        for flags in 0..8 {
-            let [vectors, per_channel, many] = [1, 2, 4].map(|bit| flags & bit != 0);
-            let unroll = if many { 4 } else { 1 };
-            all.push(entry(apply_shader(file, vectors, per_channel, unroll), QuantParams::LAYOUT));
+        for vectors in [false, true] {
+            let mut add = |lanes, unroll| {
+                all.push(entry(apply_shader(file, vectors, lanes, unroll), QuantParams::LAYOUT));
+            };
+            [1, 4].into_iter().for_each(|unroll| add(None, unroll));
+            Lanes::KINDS.into_iter().for_each(|lanes| add(Some(lanes), 1));
         }
     }
     all
