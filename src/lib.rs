@@ -31,3 +31,8 @@ pub use wgpu;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles and runs the program in docs/simqat.md.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/simqat.md")]
+struct SimQatPage;

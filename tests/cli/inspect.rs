@@ -8,7 +8,7 @@ fn inspect_shows_the_network_of_a_recipe_without_an_adapter() {
     let recipe = format!("{}/recipes/convbn-mnist.toml", env!("CARGO_MANIFEST_DIR"));
     let text = place.run(&["inspect", &recipe, "--adapter", "Voodoo 2"]).succeeded().stdout;
     assert_says(&text, &["ConvBnOpt<", "(bn1): BatchNorm2d", "_input_quantizer", "93088 numbers"]);
-    assert_says(&text, &["Conv2dBnFoldQuant<", "freeze_bn=4000"]);
+    assert_says(&text, &["Conv2dBnFoldQuant<", "freeze_bn=5000"]);
     let text = place.run(&["inspect", &recipe, "--float"]).succeeded().stdout;
     assert_says(&text, &["ConvBn<", "(bn1): BatchNorm2d", "93088 numbers"]);
     assert!(!text.contains("quantizer"), "{text}");
