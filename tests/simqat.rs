@@ -303,6 +303,21 @@ fn convolutions_are_joined_with_the_normalizations_behind_them() {
 }
 
 #[test]
+fn what_was_joined_before_follows_the_new_options() {
+    let network = normed().build(&Gpu::noop(), 1).unwrap();
+    let joined = SimQat::default().apply(&network).unwrap();
+    let bare = joined.with_quantizers("Bare", |_, _| Default::default()).unwrap();
+    for fold in FOLDS {
+        let again = SimQat::default().fold(fold).apply(&bare).unwrap();
+        let folds = again.nodes().iter().filter_map(|n| match &n.layer {
+            Layer::Conv2dBn(layer) => Some(layer.fold),
+            _ => None,
+        });
+        assert_eq!(folds.collect::<Vec<_>>(), [fold; 2]);
+    }
+}
+
+#[test]
 fn what_is_joined_computes_what_the_float_network_computed() {
     let network = lived_in(normed(), 3);
     let x = images([5, 2, 6, 6], 4);

@@ -7,10 +7,14 @@ use crate::nn::{BnFold, Conv2dBn, Graph, Layer, Node};
 /// normalizations that know when to freeze.
 pub(super) fn fuse(simqat: &SimQat, graph: &Graph) -> Graph {
     let mut graph = match simqat.enable_fusion {
-        true => graph.fuse(|first, second| conv_bn(simqat.form_of(&first.name), first, second)),
+        true => graph.fuse(conv_bn),
         false => graph.clone(),
     };
     for node in &mut graph.nodes {
+        // Also one that was joined before.
+        if let Layer::Conv2dBn(layer) = &mut node.layer {
+            layer.fold = simqat.form_of(&node.name);
+        }
         match &mut node.layer {
             Layer::BatchNorm2d(norm) if simqat.style == Style::Deploy => {
                 norm.freeze = norm.freeze.min(simqat.freeze_bn);
@@ -24,13 +28,13 @@ pub(super) fn fuse(simqat: &SimQat, graph: &Graph) -> Graph {
     graph
 }
 
-fn conv_bn(fold: BnFold, first: &Node, second: &Node) -> Option<Layer> {
+fn conv_bn(first: &Node, second: &Node) -> Option<Layer> {
     match (&first.layer, &second.layer) {
         (Layer::Conv2d(conv), Layer::BatchNorm2d(norm)) => Some(Layer::Conv2dBn(Conv2dBn {
             conv: conv.clone(),
             norm: norm.clone(),
             norm_name: second.name.clone(),
-            fold,
+            fold: BnFold::Without, // until `fuse` says how it trains
         })),
         _ => None,
     }
