@@ -6,7 +6,7 @@
 use simqat::data::{self, DataOptions};
 use simqat::gpu::Gpu;
 use simqat::nn::Network;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::{LayerOptions, Observer, SimQat};
 use simqat::train::{Feed, Normalization, RunMode, StopFlag, Trainer, TrainerOptions, calibrate, evaluate};
@@ -31,7 +31,7 @@ fn main() -> simqat::Result<()> {
         Ok(trainer.into_network())
     };
 
-    let float = trained(lenet5(data.classes, LeNet5Init::He).build(&gpu, 1)?, 0.01, 4)?;
+    let float = trained(lenet5(data.classes, ModelInit::He).build(&gpu, 1)?, 0.01, 4)?;
     tell("float", &float)?;
 
     // Weights and activations of the last layer keep 8 bits: it has few of them, and its errors are the result's.

@@ -5,7 +5,7 @@
 
 use simqat::data::{self, DataOptions};
 use simqat::gpu::Gpu;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::SimQat;
 use simqat::train::{
@@ -21,7 +21,7 @@ fn main() -> simqat::Result<()> {
     println!("{}\n{gpu:?}", data.source);
 
     // He's initial values learn from the first step, which suits a short training.
-    let float = lenet5(data.classes, LeNet5Init::He).build(&gpu, 1)?;
+    let float = lenet5(data.classes, ModelInit::He).build(&gpu, 1)?;
     let quantized = SimQat::default().quant_delay(100).apply(&float)?;
     println!("{float}\n{quantized}");
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use simqat::data::Dataset;
 use simqat::gpu::Gpu;
-use simqat::nn::models::LeNet5Init;
+use simqat::nn::models::ModelInit;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant};
 use simqat::{Error, Result};
@@ -167,10 +167,10 @@ impl Training<'_> {
             stop: &self.stop,
         };
         let advice = match self.recipe.model.init {
-            LeNet5Init::ModelZoo => {
+            ModelInit::ModelZoo => {
                 "the model zoo's small initial values start slowly, and [model] init = \"he\" in the recipe at once"
             }
-            LeNet5Init::He => "try another optimizer.learning_rate",
+            ModelInit::He => "try another optimizer.learning_rate",
         };
         let mut progress = Progress::new(self.console, variant, self.data.classes, advice, self.start);
         let done = job.run(self.gpu, &mut progress)?;

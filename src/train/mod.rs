@@ -20,7 +20,9 @@ pub use callback::{
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, Normalization};
 pub use post_training::PostTraining;
-pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};
+pub use recipe::{
+    CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, ResNetRecipe, TrainRecipe,
+};
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};
 pub use trainer::{Outcome, RunMode, StopFlag, Trainer, TrainerOptions};

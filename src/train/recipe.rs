@@ -1,14 +1,16 @@
 //! Recipes: everything that decides about a training, as text.
 
+mod model;
+
 use std::path::Path;
 
+pub use model::{ModelRecipe, ResNetRecipe};
 use serde::{Deserialize, Serialize};
 
 use super::feed::Normalization;
 use super::trainer::{RunMode, TrainerOptions};
 use crate::gpu::Gpu;
-use crate::nn::models::{LeNet5Init, convbn, lenet5};
-use crate::nn::{Network, NetworkBuilder};
+use crate::nn::Network;
 use crate::optim::MomentumOptions;
 use crate::quant::{SimQat, Style};
 use crate::{Error, Result, settings};
@@ -32,15 +34,6 @@ pub struct Recipe {
     pub checkpoint: CheckpointRecipe,
     /// How the quantized variant is quantized.
     pub simqat: SimQat,
-}
-
-/// The network of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelRecipe {
-    /// "lenet5" or "convbn"
-    pub name: String,
-    /// Initial values.
-    pub init: LeNet5Init,
 }
 
 /// The data of a recipe.
@@ -101,7 +94,7 @@ impl Default for Recipe {
         Recipe {
             name: "lenet5-mnist".into(),
             seed: 1,
-            model: ModelRecipe { name: "lenet5".into(), init: LeNet5Init::ModelZoo },
+            model: ModelRecipe::default(),
             data: DataRecipe {
                 name: "mnist".into(),
                 batch: 32,
@@ -215,7 +208,7 @@ impl Recipe {
                 self.name
             )));
         }
-        self.builder(1)?;
+        self.model.builder(1)?;
         self.optimizer().validate()?;
         self.simqat.validate()
     }
@@ -241,20 +234,7 @@ impl Recipe {
     /// # Errors
     /// Where the device has failed.
     pub fn network(&self, gpu: &Gpu, classes: usize) -> Result<Network> {
-        self.builder(classes)?.build(gpu, self.seed)
-    }
-
-    fn builder(&self, classes: usize) -> Result<NetworkBuilder> {
-        match (self.model.name.as_str(), self.model.init) {
-            ("lenet5", init) => Ok(lenet5(classes, init)),
-            ("convbn", LeNet5Init::He) => Ok(convbn(classes)),
-            ("convbn", LeNet5Init::ModelZoo) => Err(Error::Invalid(
-                "model.init = \"model_zoo\": the model zoo has no \"convbn\"; use \"he\"".into(),
-            )),
-            (other, _) => {
-                Err(Error::Invalid(format!("model.name = \"{other}\": there are \"lenet5\" and \"convbn\"")))
-            }
-        }
+        self.model.builder(classes)?.build(gpu, self.seed)
     }
 }
 
@@ -352,7 +332,12 @@ mod tests {
             ("[simqat.layer.x]\nweight_bits = 1", &["simqat.layer.\"x\".weight_bits = 1", "2 to 8"]),
             ("[simqat]\nstyle = \"tflite\"", &["tflite", "golden_stick"]),
             ("[simqat]\nfreeze_bn = -1", &["-1"]),
-            ("[model]\nname = \"vgg\"", &["vgg", "lenet5"]),
+            ("[model]\nname = \"vgg\"", &["vgg", "lenet5", "resnet50"]),
+            ("[model]\nname = \"resnet51\"", &["resnet51", "resnet50"]),
+            ("[model.resnet]\nstem = \"tiny\"", &["tiny", "cifar"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nimage = 0", &["model.resnet.image = 0"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nwidth = 0", &["model.resnet.width = 0"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nbn_eps = 0.0", &["model.resnet.bn_eps = 0"]),
             ("[model]\nname = \"convbn\"", &["model.init = \"model_zoo\"", "he"]),
             ("[simqat.activations]\nper_channel = true", &["per_channel", "not supported"]),
             ("[data]\nbatch = 0", &["data.batch = 0"]),

@@ -134,6 +134,7 @@ impl Recipe {
             Variant::Float => Vec::new(),
             Variant::SimQat => self.simqat.lint_for(&self.network(&gpu, classes)?, steps),
         };
+        findings.extend(self.model.lint());
         let batches = self.train.reestimate_batches;
         if batches > 0 {
             let network = self.variant_network(&gpu, classes, variant)?;

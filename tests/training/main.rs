@@ -18,7 +18,7 @@ use simqat::Result;
 use simqat::data::{self, DataOptions, Dataset};
 use simqat::gpu::Gpu;
 use simqat::nn::Network;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::SimQat;
 use simqat::tensor::{DType, Tensor};
@@ -60,7 +60,7 @@ fn options() -> TrainerOptions {
 
 /// LeNet5, quantized from step `delay` on where there is one.
 fn network(gpu: &Gpu, delay: Option<u32>) -> Network {
-    let float = lenet5(10, LeNet5Init::He).build(gpu, 1).unwrap();
+    let float = lenet5(10, ModelInit::He).build(gpu, 1).unwrap();
     match delay {
         Some(delay) => SimQat::default().quant_delay(delay).apply(&float).unwrap(),
         None => float,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simqat::Error;
 use simqat::gpu::Gpu;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::nn::{Conv2d, Dense, Network};
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Feed, ModelCheckpoint, Normalization, StopFlag, Trainer, TrainerOptions, evaluate};
@@ -81,7 +81,7 @@ fn no_checkpoint_is_written_behind_a_loss_that_is_no_number() {
 #[test]
 fn labels_and_images_that_do_not_fit_are_found_before_training() {
     let (gpu, _alone) = device();
-    let five = lenet5(5, LeNet5Init::He).build(&gpu, 1).unwrap();
+    let five = lenet5(5, ModelInit::He).build(&gpu, 1).unwrap();
     let test = mnist_feed(&gpu, &digits().test, 250);
     let error = told(evaluate(&five, &test));
     assert!(error.contains("is 9, outside 0..5"), "{error}");
