@@ -12,7 +12,7 @@ mod pool;
 mod shape;
 
 pub use activation::{Activation, activation, sqrt};
-pub use arithmetic::{add, div, mul, mul_scalar, sub};
+pub use arithmetic::{add, add_relu, div, mul, mul_scalar, sub};
 pub use conv::conv2d;
 pub use dense::{dense, matmul};
 pub use fake_quant::fake_quant;

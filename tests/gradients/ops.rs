@@ -31,6 +31,17 @@ fn arithmetic_with_every_kind_of_broadcasting() {
 }
 
 #[test]
+fn a_sum_with_relu() {
+    // Sums are odd multiples of 0.05, so no difference reaches over the corner.
+    let tenths = |count: usize| (0..count).map(|i| 0.1 * (i % 5) as f32 - 0.2).collect::<Vec<_>>();
+    for (a, b) in [(&[2, 3, 4][..], &[2, 3, 4][..]), (&[2, 3, 2, 2], &[3, 1, 1])] {
+        let [count, other] = [a, b].map(|shape| shape.iter().product());
+        let inputs = [tensor(a, &apart(count, 1)), tensor(b, &tenths(other))];
+        check(&format!("relu({a:?} + {b:?})"), &inputs, |v| add_relu(&v[0], &v[1]));
+    }
+}
+
+#[test]
 fn a_scalar_factor() {
     for factor in [-1.5, 0.0, 3.0] {
         check(&format!("{factor} x"), &[draw([2, 3], 1)], |v| mul_scalar(&v[0], factor));
