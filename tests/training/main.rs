@@ -8,6 +8,7 @@ mod checkpoint;
 mod learning;
 mod post_training;
 mod stages;
+mod steps;
 mod trouble;
 mod watching;
 
