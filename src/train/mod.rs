@@ -12,6 +12,7 @@ mod recipe;
 mod report;
 mod run;
 mod trainer;
+pub mod weights;
 
 pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{

@@ -159,6 +159,7 @@ impl Recipe {
             ("variant".into(), variant.name().into()),
             ("recipe".into(), self.to_toml()?),
             ("data".into(), data.name.clone()),
+            ("classes".into(), data.classes.to_string()),
         ])
     }
 
