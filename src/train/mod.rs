@@ -14,6 +14,7 @@ mod report;
 mod reports;
 mod run;
 mod trainer;
+pub mod weights;
 
 pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{

@@ -161,6 +161,7 @@ impl Recipe {
             ("variant".into(), variant.name().into()),
             ("recipe".into(), self.to_toml()?),
             ("data".into(), data.name.clone()),
+            ("classes".into(), data.classes.to_string()),
         ])
     }
 
