@@ -18,9 +18,12 @@ pub use callback::{
     Callback, EpochReport, Freeze, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
 };
 pub use evaluate::{Evaluation, evaluate};
-pub use feed::{Feed, Normalization};
+pub use feed::{Feed, FeedOptions, Normalization};
 pub use post_training::PostTraining;
-pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};
+pub use recipe::{
+    AugmentRecipe, CheckpointRecipe, DataRecipe, EvaluateRecipe, ModelRecipe, OptimizerRecipe, Recipe,
+    TrainRecipe,
+};
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};
 pub use trainer::{Outcome, RunMode, StopFlag, Trainer, TrainerOptions};

@@ -253,6 +253,7 @@ impl Trainer {
     /// Where the device has failed.
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
+        self.feed.supply(self.steps_done % self.steps_per_epoch())?;
         match self.options.mode {
             RunMode::Eager => self.compute()?,
             RunMode::Graph => {
@@ -392,6 +393,7 @@ impl Trainer {
     /// The error that says at which step and in which layer. The tally has held the update back, so the
     /// parameters are those with which the step was computed.
     fn diverged(&self, step: usize) -> Result<Error> {
+        self.feed.supply(self.progress.read_u32()?[0] as usize)?;
         let (images, _) = self.feed.gather(&self.progress, self.feed.batch())?;
         let place = first_non_finite(&self.network, &images)?;
         let place = place.unwrap_or_else(|| "every layer's output is still finite".into());

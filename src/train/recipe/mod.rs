@@ -1,10 +1,11 @@
 //! Recipes: everything that decides about a training, as text.
 
+mod data;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::feed::Normalization;
 use super::trainer::{RunMode, TrainerOptions};
 use crate::gpu::Gpu;
 use crate::nn::models::{LeNet5Init, convbn, lenet5};
@@ -12,6 +13,8 @@ use crate::nn::{Network, NetworkBuilder};
 use crate::optim::MomentumOptions;
 use crate::quant::{SimQat, Style};
 use crate::{Error, Result, settings};
+
+pub use data::{AugmentRecipe, DataRecipe, EvaluateRecipe};
 
 /// A training, float and quantized: `recipes/*.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,23 +44,6 @@ pub struct ModelRecipe {
     pub name: String,
     /// Initial values.
     pub init: LeNet5Init,
-}
-
-/// The data of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataRecipe {
-    /// "mnist", "fashion-mnist" or "mnist-5k"
-    pub name: String,
-    /// Images in a step.
-    pub batch: usize,
-    /// Images in a step of the evaluation.
-    pub eval_batch: usize,
-    /// Mean and deviation of each channel, of values between 0 and 1.
-    #[serde(flatten)]
-    pub normalization: Normalization,
-    /// Passes over the images where the small shipped sample stands in for the whole data set: it has fewer
-    /// steps in an epoch.
-    pub sample_epochs: usize,
 }
 
 /// The loop of a recipe.
@@ -102,13 +88,7 @@ impl Default for Recipe {
             name: "lenet5-mnist".into(),
             seed: 1,
             model: ModelRecipe { name: "lenet5".into(), init: LeNet5Init::ModelZoo },
-            data: DataRecipe {
-                name: "mnist".into(),
-                batch: 32,
-                eval_batch: 256,
-                normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
-                sample_epochs: 40,
-            },
+            data: DataRecipe::default(),
             train: TrainRecipe {
                 epochs: 10,
                 mode: RunMode::Graph,
@@ -199,9 +179,6 @@ impl Recipe {
         let positive = [
             ("train.epochs", self.train.epochs),
             ("train.log_every", self.train.log_every),
-            ("data.batch", self.data.batch),
-            ("data.eval_batch", self.data.eval_batch),
-            ("data.sample_epochs", self.data.sample_epochs),
             ("checkpoint.every_steps", self.checkpoint.every_steps),
             ("checkpoint.keep", self.checkpoint.keep),
         ];
@@ -215,6 +192,7 @@ impl Recipe {
                 self.name
             )));
         }
+        self.data.validate()?;
         self.builder(1)?;
         self.optimizer().validate()?;
         self.simqat.validate()
@@ -272,7 +250,7 @@ mod tests {
 
     #[test]
     fn the_shipped_recipe_says_every_key_with_its_default() {
-        let text = include_str!("../../recipes/lenet5-mnist.toml");
+        let text = include_str!("../../../recipes/lenet5-mnist.toml");
         assert_eq!(Recipe::parse(text).unwrap(), Recipe::default());
         let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
         assert_eq!(table(text), table(&Recipe::default().to_toml().unwrap()));
@@ -312,7 +290,7 @@ mod tests {
         let style = ["simqat.style=golden_stick".to_string()];
         assert_eq!(Recipe::parse_with("", &style).unwrap().simqat, SimQat::golden_stick().quant_delay(900));
         // A style that is assigned takes the place of all that the recipe says of SimQAT; later assignments change it.
-        let shipped = include_str!("../../recipes/lenet5-mnist.toml");
+        let shipped = include_str!("../../../recipes/lenet5-mnist.toml");
         let changed = Recipe::parse_with(shipped, &style).unwrap().simqat;
         assert_eq!(changed, SimQat::golden_stick().quant_delay(900));
         let more = [style[0].clone(), "simqat.weights.bits=4".into()];
