@@ -116,8 +116,25 @@ impl KnownSet {
 
     /// How many classes its pictures are of.
     pub fn classes(self) -> usize {
+        self.class_names().len()
+    }
+
+    /// What the classes are called, in the order of their numbers.
+    pub fn class_names(self) -> &'static [&'static str] {
         match self {
-            KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => mnist::CLASSES,
+            KnownSet::Mnist | KnownSet::Mnist5k => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            KnownSet::FashionMnist => &[
+                "t-shirt",
+                "trouser",
+                "pullover",
+                "dress",
+                "coat",
+                "sandal",
+                "shirt",
+                "sneaker",
+                "bag",
+                "ankle boot",
+            ],
         }
     }
 

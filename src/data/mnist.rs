@@ -12,8 +12,6 @@ const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
-pub(super) const CLASSES: usize = 10;
-
 /// SHA-256 of the plain IDX content, in the order training images, training labels, test images, test labels.
 ///
 /// Of the content and not of the `.gz`: packers differ (Debian strips names and times), the pictures don't.
@@ -59,12 +57,14 @@ pub fn read_folder(name: impl Into<String>, folder: impl AsRef<Path>, classes: u
 /// Reads a known set and compares it with its checksums.
 pub(crate) fn read_known(set: KnownSet, folder: &Path) -> Result<Dataset> {
     let [train_images, train_labels, test_images, test_labels] = pinned(set);
-    let train = Part::read(folder, TRAIN_IMAGES, TRAIN_LABELS, CLASSES)?;
+    let train = Part::read(folder, TRAIN_IMAGES, TRAIN_LABELS, set.classes())?;
     train.verify(set, train_images, train_labels)?;
-    let test = Part::read(folder, TEST_IMAGES, TEST_LABELS, CLASSES)?;
+    let test = Part::read(folder, TEST_IMAGES, TEST_LABELS, set.classes())?;
     test.verify(set, test_images, test_labels)?;
 
-    let mut data = Dataset::new(set.name(), train.into_split(CLASSES)?, test.into_split(CLASSES)?, CLASSES)?;
+    let classes = set.classes();
+    let mut data = Dataset::new(set.name(), train.into_split(classes)?, test.into_split(classes)?, classes)?;
+    data.class_names = set.class_names().iter().map(ToString::to_string).collect();
     data.is_sample = set == KnownSet::Mnist5k;
     data.source = format!(
         "{}: {} training and {} test images from {}",
@@ -97,7 +97,7 @@ struct Part {
     images_path: PathBuf,
     images: idx::IdxImages,
     labels_path: PathBuf,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl Part {
@@ -110,7 +110,7 @@ impl Part {
         };
         let (images_path, labels_path) = (path_of(images)?, path_of(labels)?);
         let images = idx::read_images(&images_path)?;
-        let labels = idx::read_labels(&labels_path)?;
+        let labels: Vec<u32> = idx::read_labels(&labels_path)?.into_iter().map(u32::from).collect();
         if labels.len() != images.count {
             let message = format!(
                 "holds {} labels, but {} holds {} images; both must come from one data set",
@@ -129,7 +129,11 @@ impl Part {
     fn verify(&self, set: KnownSet, images: &str, labels: &str) -> Result<()> {
         let found = [
             (&self.images_path, idx::images_sha256(&self.images), images),
-            (&self.labels_path, idx::labels_sha256(&self.labels), labels),
+            (
+                &self.labels_path,
+                idx::labels_sha256(&self.labels.iter().map(|&label| label as u8).collect::<Vec<_>>()),
+                labels,
+            ),
         ];
         for (path, found, expected) in found {
             if found != expected {
