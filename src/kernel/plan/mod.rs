@@ -5,6 +5,7 @@
 //! broadcasts nearly free. [`Machine::Gpu`] is everything else.
 
 mod conv;
+mod conv_vector;
 mod cost;
 mod fetch;
 mod gemm;
