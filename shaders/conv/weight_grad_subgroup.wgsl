@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // last repeat it and are not stored.
 //% for q in range(chunks)
     let v/*{ q }*/ = (lane + /*{ q * lanes }*/u) % /*{ fetched }*/u;
-    let i/*{ q }*/ = (lane + /*{ q * lanes }*/u) / /*{ fetched }*/u % /*{ images }*/u;
+    let own_image/*{ q }*/ = (lane + /*{ q * lanes }*/u) / /*{ fetched }*/u % /*{ images }*/u;
     let c/*{ q }*/ = (channel_group * params.reduced + min(first_c + (lane + /*{ q * lanes }*/u) / /*{ fetched * images }*/u, last_c)) * /*{ plane_of_source }*/u;
 //% endfor
 
@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let tile_y = task % /*{ tiles }*/u / /*{ tiles_x }*/u;
         let tile_x = task % /*{ tiles_x }*/u;
 //% for q in range(chunks)
-        let from/*{ q }*/ = min(image + i/*{ q }*/, end - 1u) * params.source_channels * /*{ plane_of_source }*/u + c/*{ q }*/;
+        let from/*{ q }*/ = min(image + own_image/*{ q }*/, end - 1u) * params.source_channels * /*{ plane_of_source }*/u + c/*{ q }*/;
 //%   if flat
         let flat/*{ q }*/ = i32(tile_y * /*{ step_y * source_w // load_width }*/u + v/*{ q }*/) + /*{ (first_y * source_w - shift) // load_width }*/;
         let at/*{ q }*/ = from/*{ q }*/ + u32(flat/*{ q }*/);

@@ -140,7 +140,9 @@ fn best_cut(g: &ConvShape, v: &View, lanes: u32, workers: u32) -> Option<Cut> {
                     let one = per_c * (v.reduced / unroll) as f64 + store + cost::WORKGROUP;
                     let blocks = v.out_per_group.div_ceil(lanes * vectors);
                     let count = f.tiles() * blocks * g.groups * g.n.div_ceil(images);
-                    let total = one * count.div_ceil(workers) as f64;
+                    let fetches = f.chunks(images, lanes) * unroll
+                        + vectors * unroll * if run == Run::None { live } else { taps.div_ceil(4) };
+                    let total = one * count.div_ceil(workers) as f64 + cost::compile(body, fetches);
                     if best.as_ref().is_none_or(|b| total < b.0) {
                         best = Some((total, Cut { fetch: f.clone(), images, vectors, unroll, run }));
                     }
@@ -157,7 +159,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
     let mut best: Option<(f64, Fetch, [u32; 3])> = None;
     for f in fetches(g, &v) {
         let (fmas, live) = (f.fmas(), f.live().len() as u32);
-        let dy_load = cost::load(f.store_width(v.out[0], v.out[1]));
+        let dy_width = f.store_width(v.out[0], v.out[1]);
         for images in IMAGES.into_iter().filter(|&i| i == 1 || (i <= g.n && i <= 8)) {
             for vectors in [1, 2, 4, 8] {
                 for tile_c in [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32] {
@@ -170,7 +172,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
                     {
                         continue;
                     }
-                    let one = (images * vectors * f.outputs() * lanes) as f64 * dy_load
+                    let one = (images * vectors * f.outputs() * lanes) as f64 * cost::load(dy_width)
                         + f.load_cost(images * tile_c, lanes)
                         + body as f64 * cost::fma(body)
                         + sums as f64 * cost::CARRY;
@@ -178,7 +180,9 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
                     let store = (g.taps() * vectors * tile_c * lanes) as f64 * cost::store(1);
                     let across = v.reduced.div_ceil(tile_c) * v.out_per_group.div_ceil(lanes * vectors) * g.groups;
                     let shares = (4 * workers).div_ceil(across).min(tasks);
-                    let total = across as f64 * (one * tasks as f64 + (store + cost::WORKGROUP) * shares as f64);
+                    let fetches = f.chunks(images * tile_c, lanes) + images * vectors * f.outputs() / dy_width;
+                    let run = one * tasks as f64 + (store + cost::WORKGROUP) * shares as f64;
+                    let total = run * (across as f64 / workers as f64) + cost::compile(body, fetches);
                     if best.as_ref().is_none_or(|b| total < b.0) {
                         best = Some((total, f.clone(), [images, vectors, tile_c]));
                     }
