@@ -1,11 +1,8 @@
 //! Plans for convolutions and their gradients.
 
 use super::fetch::{Direction, View, axis, view};
-use super::{ConvShape, Epilogue, Machine, Plan, constants, dispatch, with_reduction};
+use super::{ConvShape, Epilogue, Machine, Plan, constants, conv_tile, conv_vector, dispatch};
 use crate::kernel::catalogue::Entry;
-use crate::kernel::params::params;
-
-params!(WeightGradParams { batch: u32, pixels_per_share: u32 });
 
 pub(in crate::kernel) fn conv_forward(g: &ConvShape, epilogue: Epilogue, machine: Machine) -> Plan {
     conv(g, Direction::Forward, epilogue, machine)
@@ -20,9 +17,10 @@ fn conv(g: &ConvShape, direction: Direction, epilogue: Epilogue, machine: Machin
     match machine {
         // Fewer than four channels would leave most lanes idle.
         Machine::Vector { lanes, workers } if v.out_per_group >= 4 => {
-            super::conv_vector::conv(g, &v, epilogue, lanes, workers)
+            conv_vector::conv(g, &v, epilogue, lanes, workers)
         }
-        _ => None,
+        Machine::Gpu => conv_tile::conv(g, &v, epilogue),
+        Machine::Vector { .. } => None,
     }
     .unwrap_or_else(|| conv_direct(g, &v, epilogue))
 }
@@ -60,38 +58,11 @@ fn conv_direct(g: &ConvShape, v: &View, epilogue: Epilogue) -> Plan {
 
 pub(in crate::kernel) fn conv_weight_grad(g: &ConvShape, machine: Machine) -> Plan {
     match machine {
-        Machine::Vector { lanes, workers } => super::conv_vector::weight_grad(g, lanes, workers),
+        Machine::Vector { lanes, workers } => conv_vector::weight_grad(g, lanes, workers),
         Machine::Gpu => None,
     }
     // A wide kernel may leave no tile that fits the registers of a vector machine.
-    .unwrap_or_else(|| weight_grad_tile(g))
-}
-
-fn weight_grad_tile(g: &ConvShape) -> Plan {
-    let v = view(g, Direction::Forward);
-    let (tile_m, tile_n, tile_k, per_m, per_n) = (32u32, 32u32, 16u32, 4u32, 4u32);
-    let blocks = v.out_per_group.div_ceil(tile_m);
-    let across = (v.reduced * g.taps()).div_ceil(tile_n) * blocks * g.groups;
-    let pixels = g.n * v.out[0] * v.out[1];
-    // Enough workgroups to fill a large GPU, but no share so short that its store outweighs its sum.
-    let shares = 512u32.div_ceil(across).min(pixels.div_ceil(256)).max(1);
-    let pixels_per_share = pixels.div_ceil(shares).next_multiple_of(tile_k);
-    let shares = pixels.div_ceil(pixels_per_share);
-    let constants = constants! {
-        tile_m, tile_n, tile_k, per_m, per_n, blocks, kh: g.kh, kw: g.kw,
-        stride_y: g.stride[0], stride_x: g.stride[1], dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-        source_h: v.source[0], source_w: v.source[1], source_channels: v.source_channels, reduced: v.reduced,
-        out_h: v.out[0], out_w: v.out[1], out_channels: v.out_channels, out_per_group: v.out_per_group,
-    };
-    let params = WeightGradParams { batch: g.n, pixels_per_share };
-    let workgroups = [(v.reduced * g.taps()).div_ceil(tile_n), blocks * g.groups, shares];
-    with_reduction(
-        dispatch("conv/weight_grad.wgsl", constants, workgroups, params),
-        g.weights(),
-        shares,
-        Epilogue::default(),
-        1,
-    )
+    .unwrap_or_else(|| conv_tile::weight_grad(g))
 }
 
 pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
@@ -109,6 +80,7 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
         dilation: [1, 1],
         groups: 1,
     };
+    let square = ConvShape { kh: 3, kw: 3, pad: [1, 1], ..base };
     let shapes = [
         base,
         ConvShape { c: 1, h: 32, w: 32, oc: 6, out: [28, 28], ..base },
@@ -140,6 +112,14 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
             pad: [3, 3],
             ..base
         },
+        // Many channels: every tile, whole sums and shares, phases; small planes of many images.
+        ConvShape { n: 32, c: 128, oc: 128, h: 56, w: 56, kh: 1, kw: 1, out: [56, 56], ..base },
+        ConvShape { n: 8, c: 64, oc: 64, h: 56, w: 56, out: [56, 56], ..square },
+        ConvShape { n: 32, c: 64, oc: 64, h: 28, w: 28, out: [28, 28], ..square },
+        ConvShape { n: 32, c: 128, oc: 128, h: 8, w: 8, out: [4, 4], stride: [2, 2], ..square },
+        ConvShape { n: 32, c: 256, oc: 256, h: 2, w: 2, out: [2, 2], ..square },
+        ConvShape { n: 32, c: 512, oc: 512, h: 1, w: 1, out: [1, 1], ..square },
+        ConvShape { n: 32, c: 256, oc: 512, h: 2, w: 2, kh: 1, kw: 1, out: [1, 1], stride: [2, 2], ..base },
     ];
     let each = |shape: &ConvShape| {
         let plans = [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu].map(|machine| {

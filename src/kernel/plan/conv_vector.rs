@@ -178,9 +178,11 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
                         + sums as f64 * cost::CARRY;
                     let tasks = f.tiles() * g.n.div_ceil(images);
                     let store = (g.taps() * vectors * tile_c * lanes) as f64 * cost::store(1);
-                    let across = v.reduced.div_ceil(tile_c) * v.out_per_group.div_ceil(lanes * vectors) * g.groups;
+                    let across =
+                        v.reduced.div_ceil(tile_c) * v.out_per_group.div_ceil(lanes * vectors) * g.groups;
                     let shares = (4 * workers).div_ceil(across).min(tasks);
-                    let fetches = f.chunks(images * tile_c, lanes) + images * vectors * f.outputs() / dy_width;
+                    let fetches =
+                        f.chunks(images * tile_c, lanes) + images * vectors * f.outputs() / dy_width;
                     let run = one * tasks as f64 + (store + cost::WORKGROUP) * shares as f64;
                     let total = run * (across as f64 / workers as f64) + cost::compile(body, fetches);
                     if best.as_ref().is_none_or(|b| total < b.0) {
@@ -215,5 +217,5 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
     };
     let workgroups = [v.reduced.div_ceil(tile_c), blocks * g.groups, shares];
     let main = dispatch("conv/weight_grad_subgroup.wgsl", constants, workgroups, params);
-    Some(with_reduction(main, g.weights(), shares, Epilogue::default(), 1))
+    Some(with_reduction(main, g.weights(), shares, Epilogue::default(), [1, 1]))
 }
