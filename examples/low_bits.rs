@@ -9,7 +9,7 @@ use simqat::nn::Network;
 use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::{LayerOptions, Observer, SimQat};
-use simqat::train::{Feed, Normalization, RunMode, StopFlag, Trainer, TrainerOptions, calibrate, evaluate};
+use simqat::train::{Feed, Normalization, StopFlag, Trainer, TrainerOptions, calibrate, evaluate};
 
 fn main() -> simqat::Result<()> {
     let bits = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(4);
@@ -25,7 +25,7 @@ fn main() -> simqat::Result<()> {
     };
     let trained = |network: Network, learning_rate: f32, epochs: usize| -> simqat::Result<Network> {
         let optimizer = MomentumOptions { learning_rate, momentum: 0.9, weight_decay: 0.0 };
-        let options = TrainerOptions { epochs, seed: 1, mode: RunMode::Graph, log_every: 100, optimizer };
+        let options = TrainerOptions { epochs, log_every: 100, optimizer, ..TrainerOptions::default() };
         let mut trainer = Trainer::new(network, train()?, options)?;
         trainer.fit(&test, &mut [], &StopFlag::default())?;
         Ok(trainer.into_network())

@@ -8,9 +8,7 @@ use simqat::gpu::Gpu;
 use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::SimQat;
-use simqat::train::{
-    Feed, LossMonitor, Normalization, RunMode, StopFlag, TimeMonitor, Trainer, TrainerOptions,
-};
+use simqat::train::{Feed, LossMonitor, Normalization, StopFlag, TimeMonitor, Trainer, TrainerOptions};
 
 fn main() -> simqat::Result<()> {
     let mut words = std::env::args().skip(1);
@@ -28,15 +26,14 @@ fn main() -> simqat::Result<()> {
     let normalization = Normalization { mean: vec![0.1307], deviation: vec![0.3081] };
     let options = TrainerOptions {
         epochs,
-        seed: 1,
-        mode: RunMode::Graph,
         log_every: 100,
         optimizer: MomentumOptions { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 },
+        ..TrainerOptions::default()
     };
     for network in [float, quantized] {
         let feed = Feed::new(&gpu, &data.train, 32, [32, 32], &normalization)?;
         let test = Feed::new(&gpu, &data.test, 250, [32, 32], &normalization)?;
-        let mut trainer = Trainer::new(network, feed, options)?;
+        let mut trainer = Trainer::new(network, feed, options.clone())?;
         let mut loss = LossMonitor(std::io::stdout());
         let mut time = TimeMonitor(std::io::stdout());
         trainer.fit(&test, &mut [&mut loss, &mut time], &StopFlag::default())?;

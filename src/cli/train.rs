@@ -105,12 +105,24 @@ fn compare(recipe: &Recipe, checkpoint: &Checkpoint, console: &Console) -> Resul
         ("model", old.model != recipe.model),
         ("data", old.data.normalization != recipe.data.normalization),
         ("optimizer", old.optimizer != recipe.optimizer),
+        ("schedule", old.schedule != recipe.schedule),
         ("simqat", old.simqat != recipe.simqat),
     ];
     for (section, _) in differing.into_iter().filter(|(_, differs)| *differs) {
         console.warn(format!(
             "[{section}] is not what the checkpoint was trained with; the result will be another than without the stop"
         ));
+    }
+    let decides = |recipe: &Recipe| {
+        // With a constant rate, a training may be made longer without changing what was.
+        let epochs = (!recipe.schedule.is_constant()).then_some(recipe.train.epochs);
+        (epochs, recipe.train.label_smoothing)
+    };
+    if decides(&old) != decides(recipe) {
+        console.warn(
+            "train.epochs (to which the schedule goes) or train.label_smoothing is not what the checkpoint was trained \
+             with; the result will be another than without the stop",
+        );
     }
     Ok(())
 }

@@ -207,6 +207,14 @@ fn softmax_cross_entropy_of_some_rows() {
     check_within(within, "cross entropy", &[draw([3, 4], 1)], |v| {
         Ok(softmax_cross_entropy(&v[0], &labels)?.mean)
     });
+    check_within(within, "smoothed cross entropy", &[draw([3, 4], 1)], |v| {
+        Ok(smoothed_cross_entropy(&v[0], &labels, 0.3)?.mean)
+    });
+    // A row for a workgroup, and the loss in the middle of a graph.
+    check_within(within, "smoothed cross entropy of many classes", &[draw([3, 70], 2), draw([1], 3)], |v| {
+        let loss = smoothed_cross_entropy(&activation(Activation::Tanh, &v[0])?, &labels, 0.3)?.mean;
+        mul(&loss, &v[1])
+    });
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod checkpoint;
 mod learning;
 mod post_training;
 mod stages;
+mod steps;
 mod trouble;
 mod watching;
 
@@ -22,7 +23,7 @@ use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::SimQat;
 use simqat::tensor::{DType, Tensor};
-use simqat::train::{Feed, Normalization, RunMode, Trainer, TrainerOptions};
+use simqat::train::{Feed, Normalization, Trainer, TrainerOptions};
 
 /// The device, for one test at a time: a recording takes in whatever is asked of its device meanwhile, and
 /// memory is counted.
@@ -50,11 +51,8 @@ fn few_digits(gpu: &Gpu) -> Feed {
 
 fn options() -> TrainerOptions {
     TrainerOptions {
-        epochs: 10,
-        seed: 1,
-        mode: RunMode::Graph,
-        log_every: 50,
         optimizer: MomentumOptions { learning_rate: 0.01, momentum: 0.9, weight_decay: 1e-4 },
+        ..TrainerOptions::default()
     }
 }
 
