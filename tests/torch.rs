@@ -50,6 +50,7 @@ fn start(name: &str, shape: &[usize]) -> Vec<f32> {
         _ => {
             let middle = |channel: usize| match (name.ends_with("weight"), channel % 2) {
                 (true, _) => 1.0,
+                (false, _) if name.contains("downsample") => 0.0,
                 (false, 0) => 3.0,
                 (false, _) => -3.0,
             };

@@ -26,20 +26,20 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let turn = turns[row];
   let mirrored = turn.y == 1u;
   if (y == 0u && strip == 0u) { labels[row] = turn.x; }
-  let from = line * strips + select(strip, strips - 1u - strip, mirrored);
+  let source = line * strips + select(strip, strips - 1u - strip, mirrored);
   let plane = row * /*{ channels }*/u * height + y;
 //% if unroll == 4
 //% for word in range(channels)
-  let word/*{ word }*/ = bytes[from * /*{ channels }*/u + /*{ word }*/u];
+  let word/*{ word }*/ = bytes[source * /*{ channels }*/u + /*{ word }*/u];
 //% endfor
 //% for c in range(channels)
   {
-    let packed = vec4(
+    let four = vec4(
 //% for pixel in range(4)
       word/*{ (pixel * channels + c) // 4 }*/ >> /*{ 8 * ((pixel * channels + c) % 4) }*/u,
 //% endfor
     );
-    let values = vec4<f32>(packed & vec4(255u));
+    let values = vec4<f32>(four & vec4(255u));
     let norm = normalization[/*{ c }*/];
     batch[(plane + /*{ c }*/u * height) * strips + strip] =
       (select(values, values.wzyx, mirrored) / 255.0 - norm.x) / norm.y;
@@ -48,7 +48,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% else
 //% for c in range(channels)
   {
-    let at = from * /*{ channels }*/u + /*{ c }*/u;
+    let at = source * /*{ channels }*/u + /*{ c }*/u;
     let value = f32((bytes[at / 4u] >> (8u * (at % 4u))) & 255u);
     let norm = normalization[/*{ c }*/];
     batch[(plane + /*{ c }*/u * height) * strips + strip] = (value / 255.0 - norm.x) / norm.y;

@@ -19,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             sum += parts[part * params.length + i];
         }
 //% if bias
-        sum += bias[i % /*{ columns }*/u];
+        sum += bias[i / /*{ inner }*/u % /*{ columns }*/u];
 //% endif
         output[i] = /*{ "max(sum, 0.0)" if relu else "sum" }*/;
     }

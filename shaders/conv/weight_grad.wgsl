@@ -2,15 +2,27 @@
 //
 // dW[o, (c, ky, kx)] = sum over (n, oy, ox) of dy[n, o, oy, ox] * x[n, c, oy * stride + ky * dilation - pad, ..]. Few outputs and a very
 // long sum, so the sum is cut into shares (workgroup z), each written to its own part; `sum_parts.wgsl` adds them up in a
-// fixed order. Workgroups: x = /*{ tile_n }*/ (c, tap) pairs, y = /*{ tile_m }*/ output channels within a group, z = share.
+// fixed order. Workgroups: x = /*{ tile_n }*/ (c, tap) pairs, y = /*{ tile_m }*/ output channels within a group, z = share. Extents are parameters, as
+// in tile.wgsl: a thread always fetches the same pairs, and divides by them once.
 //% set threads_m = tile_m // per_m
 //% set threads_n = tile_n // per_n
 //% set threads = threads_m * threads_n
 //% set taps = kh * kw
-//% set pairs = reduced * taps
+//% set rows_at_once = threads // tile_k
 struct Params {
-    batch: u32,
-    // Output pixels (over the batch) per share; a multiple of /*{ tile_k }*/.
+    source_channels: u32,
+    source_h: u32,
+    source_w: u32,
+    out_channels: u32,
+    out_h: u32,
+    out_w: u32,
+    // Per group: input channels and output channels.
+    reduced: u32,
+    out_per_group: u32,
+    // Workgroups in y per group.
+    blocks: u32,
+    // Output pixels over the batch, and per share; the latter a multiple of /*{ tile_k }*/.
+    pixels: u32,
     pixels_per_share: u32,
 }
 
@@ -24,42 +36,54 @@ var<workgroup> tile_x: array<f32, /*{ tile_k * (tile_n + 1) }*/>;
 
 @compute @workgroup_size(/*{ threads }*/)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-    let channel_group = group.y / /*{ blocks }*/u;
-    let first_m = group.y % /*{ blocks }*/u * /*{ tile_m }*/u;
+    let channel_group = group.y / params.blocks;
+    let first_m = group.y % params.blocks * /*{ tile_m }*/u;
     let first_n = group.x * /*{ tile_n }*/u;
     let own_m = thread / /*{ threads_n }*/u;
     let own_n = thread % /*{ threads_n }*/u;
+    let out_area = params.out_h * params.out_w;
+    let source_area = params.source_h * params.source_w;
+    let pairs = params.reduced * /*{ taps }*/u;
+    // What this thread fetches: one pixel of each tile, of these channels and pairs.
+    let kk = thread % /*{ tile_k }*/u;
+    let row = thread / /*{ tile_k }*/u;
+//% for r in range(tile_m // rows_at_once)
+    let dy_plane/*{ r }*/ = (channel_group * params.out_per_group + min(first_m + row + /*{ r * rows_at_once }*/u, params.out_per_group - 1u)) * out_area;
+//% endfor
+//% for r in range(tile_n // rows_at_once)
+    let pair/*{ r }*/ = min(first_n + row + /*{ r * rows_at_once }*/u, pairs - 1u);
+    let plane/*{ r }*/ = (channel_group * params.reduced + pair/*{ r }*/ / /*{ taps }*/u) * source_area;
+    let tap_y/*{ r }*/ = i32(pair/*{ r }*/ % /*{ taps }*/u / /*{ kw }*/u) * /*{ dilation_y }*/ - /*{ pad_top }*/;
+    let tap_x/*{ r }*/ = i32(pair/*{ r }*/ % /*{ kw }*/u) * /*{ dilation_x }*/ - /*{ pad_left }*/;
+//% endfor
 //% for i in range(per_m)
 //%   for j in range(per_n)
     var sum/*{ i }*/_/*{ j }*/ = 0.0;
 //%   endfor
 //% endfor
 
-    let pixels = params.batch * /*{ out_h * out_w }*/u;
     let first = group.z * params.pixels_per_share;
-    let end = min(first + params.pixels_per_share, pixels);
+    let end = min(first + params.pixels_per_share, params.pixels);
     for (var k = first; k < end; k += /*{ tile_k }*/u) {
-        for (var i = thread; i < /*{ tile_k * tile_m }*/u; i += /*{ threads }*/u) {
-            let kk = i % /*{ tile_k }*/u;
-            let mm = i / /*{ tile_k }*/u;
-            let p = min(k + kk, pixels - 1u);
-            let o = channel_group * /*{ out_per_group }*/u + min(first_m + mm, /*{ out_per_group - 1 }*/u);
-            let value = dy[(p / /*{ out_h * out_w }*/u * /*{ out_channels }*/u + o) * /*{ out_h * out_w }*/u + p % /*{ out_h * out_w }*/u];
-            tile_dy[kk * /*{ tile_m + 1 }*/u + mm] = select(0.0, value, k + kk < end);
+        let p = min(k + kk, end - 1u);
+        let image = p / out_area;
+        let at = p % out_area;
+        let dy_at = image * params.out_channels * out_area + at;
+        let image_at = image * params.source_channels * source_area;
+        let from_y = i32(at / params.out_w) * /*{ stride_y }*/;
+        let from_x = i32(at % params.out_w) * /*{ stride_x }*/;
+//% for r in range(tile_m // rows_at_once)
+        tile_dy[kk * /*{ tile_m + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, dy[dy_at + dy_plane/*{ r }*/], k + kk < end);
+//% endfor
+//% for r in range(tile_n // rows_at_once)
+        {
+            let y = from_y + tap_y/*{ r }*/;
+            let x = from_x + tap_x/*{ r }*/;
+            let inside = k + kk < end && y >= 0 && x >= 0 && y < i32(params.source_h) && x < i32(params.source_w);
+            let at = image_at + plane/*{ r }*/ + u32(y) * params.source_w + u32(x);
+            tile_x[kk * /*{ tile_n + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, input[select(0u, at, inside)], inside);
         }
-        for (var i = thread; i < /*{ tile_k * tile_n }*/u; i += /*{ threads }*/u) {
-            let kk = i % /*{ tile_k }*/u;
-            let pair = min(first_n + i / /*{ tile_k }*/u, /*{ pairs - 1 }*/u);
-            let p = min(k + kk, pixels - 1u);
-            let oy = p % /*{ out_h * out_w }*/u / /*{ out_w }*/u;
-            let ox = p % /*{ out_w }*/u;
-            let c = channel_group * /*{ reduced }*/u + pair / /*{ taps }*/u;
-            let y = i32(oy * /*{ stride_y }*/u + pair % /*{ taps }*/u / /*{ kw }*/u * /*{ dilation_y }*/u) - /*{ pad_top }*/;
-            let x = i32(ox * /*{ stride_x }*/u + pair % /*{ kw }*/u * /*{ dilation_x }*/u) - /*{ pad_left }*/;
-            let inside = y >= 0 && y < /*{ source_h }*/ && x >= 0 && x < /*{ source_w }*/;
-            let row = ((p / /*{ out_h * out_w }*/u * /*{ source_channels }*/u + c) * /*{ source_h }*/u + u32(clamp(y, 0, /*{ source_h - 1 }*/))) * /*{ source_w }*/u;
-            tile_x[kk * /*{ tile_n + 1 }*/u + i / /*{ tile_k }*/u] = select(0.0, input[row + u32(clamp(x, 0, /*{ source_w - 1 }*/))], inside);
-        }
+//% endfor
         workgroupBarrier();
         for (var kk = 0u; kk < /*{ tile_k }*/u; kk++) {
 //% for i in range(per_m)
@@ -79,11 +103,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
 //% for i in range(per_m)
     let m/*{ i }*/ = first_m + own_m + /*{ i * threads_m }*/u;
-    if m/*{ i }*/ < /*{ out_per_group }*/u {
-        let base = (group.z * /*{ out_channels }*/u + channel_group * /*{ out_per_group }*/u + m/*{ i }*/) * /*{ pairs }*/u;
+    if m/*{ i }*/ < params.out_per_group {
+        let base = (group.z * params.out_channels + channel_group * params.out_per_group + m/*{ i }*/) * pairs;
 //%   for j in range(per_n)
         let n/*{ j }*/ = first_n + own_n + /*{ j * threads_n }*/u;
-        if n/*{ j }*/ < /*{ pairs }*/u { parts[base + n/*{ j }*/] = sum/*{ i }*/_/*{ j }*/; }
+        if n/*{ j }*/ < pairs { parts[base + n/*{ j }*/] = sum/*{ i }*/_/*{ j }*/; }
 //%   endfor
     }
 //% endfor

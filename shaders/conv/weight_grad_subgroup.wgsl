@@ -1,19 +1,29 @@
 // Convolution's weight gradient, for adapters that run one subgroup as one CPU vector (see subgroup.wgsl for why).
 //
-// A lane owns output channels and reads their dy; the input tile is fetched by all lanes together and broadcast. The sums
-// for /*{ tile_c }*/ input channels and every tap stay in registers over the whole share of the batch, so nothing is stored until the end.
+// A lane owns /*{ vectors }*/ output channels and reads their dy; the input tiles are fetched by all lanes together and broadcast. The sums for
+// /*{ tile_c }*/ input channels and every tap that meets the image stay in registers over the whole share of the batch, so nothing is
+// stored until the end. A turn of the loop takes the same tile of /*{ images }*/ images.
 // One workgroup is one subgroup: x = block of input channels, y = block of output channels within a group, z = share of the
 // batch. With more than one share, `sum_parts.wgsl` adds them up in a fixed order.
 //% set xyzw = ["x", "y", "z", "w"]
 //% set taps = kh * kw
-//% macro input_at(u, r, c)
-//%   set i = r * pitch + c + shift
-//%   set v = i // load_width
-subgroupBroadcast(s/*{ u }*/_/*{ v // lanes }*//*{ "." ~ xyzw[i % 4] if load_width == 4 else "" }*/, /*{ v % lanes }*/u)
+//% set plane_of_source = source_h * source_w // load_width
+//% macro input_at(u, i, r, c)
+//%   set at = (u * images + i) * fetched * load_width + r * pitch + c + shift
+//%   set v = at // load_width
+subgroupBroadcast(s/*{ v // lanes }*//*{ "." ~ xyzw[at % 4] if load_width == 4 else "" }*/, /*{ v % lanes }*/u)
 //% endmacro
 struct Params {
     batch: u32,
+    // A multiple of /*{ images }*/.
     images_per_share: u32,
+    source_channels: u32,
+    out_channels: u32,
+    // Per group: input channels, and output channels.
+    reduced: u32,
+    out_per_group: u32,
+    // Workgroups in y per group.
+    blocks: u32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array</*{ "vec4<f32>" if load_width == 4 else "f32" }*/>;
@@ -23,91 +33,118 @@ struct Params {
 
 @compute @workgroup_size(/*{ lanes }*/)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let channel_group = group.y / /*{ blocks }*/u;
+    let channel_group = group.y / params.blocks;
     let first_c = group.x * /*{ tile_c }*/u;
-    let channel = (group.y % /*{ blocks }*/u) * /*{ lanes }*/u + lane;
-    let out_channel = channel_group * /*{ out_per_group }*/u + min(channel, /*{ out_per_group - 1 }*/u);
-//% for u in range(tile_c)
-    // Channels past the last repeat it and are not stored.
-    let c/*{ u }*/ = channel_group * /*{ reduced }*/u + min(first_c + /*{ u }*/u, /*{ reduced - 1 }*/u);
-//%   for t in range(taps)
-    var sum/*{ u }*/_/*{ t }*/ = 0.0;
+    let last_c = params.reduced - 1u;
+    let last_channel = params.out_per_group - 1u;
+//% for j in range(vectors)
+    let channel/*{ j }*/ = (group.y % params.blocks) * /*{ lanes * vectors }*/u + lane + /*{ j * lanes }*/u;
+    // Lanes past the last channel repeat it and store nothing.
+    let out_channel/*{ j }*/ = channel_group * params.out_per_group + min(channel/*{ j }*/, last_channel);
+//%   for u in range(tile_c)
+//%     for t in live
+    var sum/*{ j }*/_/*{ u }*/_/*{ t }*/ = 0.0;
+//%     endfor
 //%   endfor
+//% endfor
+    // Which part of the input tiles a lane fetches: of which channel, which image, and where in the tile. Channels past the
+    // last repeat it and are not stored.
+//% for q in range(chunks)
+    let v/*{ q }*/ = (lane + /*{ q * lanes }*/u) % /*{ fetched }*/u;
+    let own_image/*{ q }*/ = (lane + /*{ q * lanes }*/u) / /*{ fetched }*/u % /*{ images }*/u;
+    let c/*{ q }*/ = (channel_group * params.reduced + min(first_c + (lane + /*{ q * lanes }*/u) / /*{ fetched * images }*/u, last_c)) * /*{ plane_of_source }*/u;
 //% endfor
 
     let first = group.z * params.images_per_share;
-    let last = min(first + params.images_per_share, params.batch);
-    for (var task = first * /*{ tiles }*/u; task < last * /*{ tiles }*/u; task++) {
-        let image = task / /*{ tiles }*/u;
+    let end = min(first + params.images_per_share, params.batch);
+    let tasks = (end - first + /*{ images - 1 }*/u) / /*{ images }*/u * /*{ tiles }*/u;
+    for (var task = 0u; task < tasks; task++) {
+        let image = first + task / /*{ tiles }*/u * /*{ images }*/u;
         let tile_y = task % /*{ tiles }*/u / /*{ tiles_x }*/u;
         let tile_x = task % /*{ tiles_x }*/u;
 //% for q in range(chunks)
-        let v/*{ q }*/ = lane + /*{ q * lanes }*/u;
+        let from/*{ q }*/ = min(image + own_image/*{ q }*/, end - 1u) * params.source_channels * /*{ plane_of_source }*/u + c/*{ q }*/;
 //%   if flat
         let flat/*{ q }*/ = i32(tile_y * /*{ step_y * source_w // load_width }*/u + v/*{ q }*/) + /*{ (first_y * source_w - shift) // load_width }*/;
-        let at/*{ q }*/ = u32(flat/*{ q }*/);
-        let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && flat/*{ q }*/ >= 0 && flat/*{ q }*/ < /*{ source_h * source_w // load_width }*/;
+        let at/*{ q }*/ = from/*{ q }*/ + u32(flat/*{ q }*/);
+        let inside/*{ q }*/ = flat/*{ q }*/ >= 0 && flat/*{ q }*/ < /*{ plane_of_source }*/;
 //%   else
         let y/*{ q }*/ = i32(tile_y * /*{ step_y }*/u + v/*{ q }*/ / /*{ pitch // load_width }*/u) + /*{ first_y }*/;
         let x/*{ q }*/ = i32(tile_x * /*{ step_x }*/u + (v/*{ q }*/ % /*{ pitch // load_width }*/u) * /*{ load_width }*/u) + /*{ first_x - shift }*/;
-        let at/*{ q }*/ = u32(y/*{ q }*/ * /*{ source_w }*/ + x/*{ q }*/) / /*{ load_width }*/u;
-        let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
+        let at/*{ q }*/ = from/*{ q }*/ + u32(y/*{ q }*/ * /*{ source_w }*/ + x/*{ q }*/) / /*{ load_width }*/u;
+        let inside/*{ q }*/ = y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
 //%   endif
-//%   for u in range(tile_c)
-//%     if sure and (q + 1) * lanes <= fetched
-        let s/*{ u }*/_/*{ q }*/ = input[(image * /*{ source_channels }*/u + c/*{ u }*/) * /*{ source_h * source_w // load_width }*/u + at/*{ q }*/];
-//%     else
-        var s/*{ u }*/_/*{ q }*/ = /*{ "vec4<f32>()" if load_width == 4 else "0.0" }*/;
-        if inside/*{ q }*/ { s/*{ u }*/_/*{ q }*/ = input[(image * /*{ source_channels }*/u + c/*{ u }*/) * /*{ source_h * source_w // load_width }*/u + at/*{ q }*/]; }
-//%     endif
-//%   endfor
-//% endfor
-        let dy_at = (image * /*{ out_channels }*/u + out_channel) * /*{ out_h * out_w }*/u + tile_y * /*{ tile_h * out_w }*/u + tile_x * /*{ tile_w }*/u;
-//% for i in range(tile_h * tile_w // dy_width)
-//%   set py = i * dy_width // tile_w
-//%   set px = i * dy_width % tile_w
-//%   if exact_output
-        let d/*{ i }*/ = dy[(dy_at + /*{ py * out_w + px }*/u) / /*{ dy_width }*/u];
+//%   if sure
+        let s/*{ q }*/ = input[at/*{ q }*/];
 //%   else
-        var d/*{ i }*/ = /*{ "vec4<f32>()" if dy_width == 4 else "0.0" }*/;
-        if tile_y * /*{ tile_h }*/u + /*{ py }*/u < /*{ out_h }*/u && tile_x * /*{ tile_w }*/u + /*{ px }*/u < /*{ out_w }*/u { d/*{ i }*/ = dy[(dy_at + /*{ py * out_w + px }*/u) / /*{ dy_width }*/u]; }
+        var s/*{ q }*/ = /*{ "vec4<f32>()" if load_width == 4 else "0.0" }*/;
+        if inside/*{ q }*/ { s/*{ q }*/ = input[at/*{ q }*/]; }
 //%   endif
 //% endfor
-        // Each row of dy is summed on its own before it joins the total: the driver works off one variable after the other, and
-        // a single long chain of additions per tap would leave the adders waiting for one another.
-//% for u in range(tile_c)
-//%   for r in range(rows)
-//%     for k in range(cols)
-        let b/*{ u }*/_/*{ r }*/_/*{ k }*/ = /*{ input_at(u, r, k) }*/;
+        let tile_at = tile_y * /*{ tile_h * out_w }*/u + tile_x * /*{ tile_w }*/u;
+//% for j in range(vectors)
+//%   for i in range(images)
+        let dy/*{ j }*/_/*{ i }*/ = (min(image + /*{ i }*/u, end - 1u) * params.out_channels + out_channel/*{ j }*/) * /*{ out_h * out_w }*/u + tile_at;
+//%     for k in range(tile_h * tile_w // dy_width)
+//%       set py = k * dy_width // tile_w
+//%       set px = k * dy_width % tile_w
+//%       if exact_output
+//%         set value = "dy[(dy" ~ j ~ "_" ~ i ~ " + " ~ (py * out_w + px) ~ "u) / " ~ dy_width ~ "u]"
+        // Images past the end of the share count for nothing.
+        let d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ value if i == 0 else "select(" ~ ("vec4<f32>()" if dy_width == 4 else "0.0") ~ ", " ~ value ~ ", image + " ~ i ~ "u < end)" }*/;
+//%       else
+        var d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ "vec4<f32>()" if dy_width == 4 else "0.0" }*/;
+        if image + /*{ i }*/u < end && tile_y * /*{ tile_h }*/u + /*{ py }*/u < /*{ out_h }*/u && tile_x * /*{ tile_w }*/u + /*{ px }*/u < /*{ out_w }*/u { d/*{ j }*/_/*{ i }*/_/*{ k }*/ = dy[(dy/*{ j }*/_/*{ i }*/ + /*{ py * out_w + px }*/u) / /*{ dy_width }*/u]; }
+//%       endif
 //%     endfor
 //%   endfor
-//%   for py in range(tile_h)
-//%     for ky in range(kh)
-//%       for kx in range(kw)
-//%         if row_of[py][ky] >= 0
-        var row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/ = 0.0;
+//% endfor
+        // A few rows of dy are summed on their own before they join the total: the driver works off one variable after the
+        // other, and a single long chain of additions per tap would leave the adders waiting for one another.
+//% for u in range(tile_c)
+//%   for i in range(images)
+//%     for r in used_rows
+//%       for k in used_cols
+        let b/*{ u }*/_/*{ i }*/_/*{ r }*/_/*{ k }*/ = /*{ input_at(u, i, r, k) }*/;
+//%       endfor
+//%     endfor
+//%   endfor
+//%   for j in range(vectors)
+//%     for first_row in range(0, images * tile_h, chain)
+//%       set last_row = [first_row + chain, images * tile_h] | min
+//%       for t in live
+        var row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/ = 0.0;
+//%         for row in range(first_row, last_row)
+//%           set i = row // tile_h
+//%           set py = row % tile_h
 //%           for px in range(tile_w)
-//%             set i = py * tile_w + px
-//%             if col_of[px][kx] >= 0
-        row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/ = fma(b/*{ u }*/_/*{ row_of[py][ky] }*/_/*{ col_of[px][kx] }*/, d/*{ i // dy_width }*//*{ "." ~ xyzw[i % 4] if dy_width == 4 else "" }*/, row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/);
+//%             set k = py * tile_w + px
+//%             if row_of[py][t // kw] >= 0 and col_of[px][t % kw] >= 0
+        row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/ = fma(b/*{ u }*/_/*{ i }*/_/*{ row_of[py][t // kw] }*/_/*{ col_of[px][t % kw] }*/, d/*{ j }*/_/*{ i }*/_/*{ k // dy_width }*//*{ "." ~ xyzw[k % 4] if dy_width == 4 else "" }*/, row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/);
 //%             endif
 //%           endfor
-        sum/*{ u }*/_/*{ ky * kw + kx }*/ += row/*{ u }*/_/*{ py }*/_/*{ ky * kw + kx }*/;
-//%         endif
+//%         endfor
+        sum/*{ j }*/_/*{ u }*/_/*{ t }*/ += row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/;
 //%       endfor
 //%     endfor
 //%   endfor
 //% endfor
     }
 
-    if channel < /*{ out_per_group }*/u {
-        let base = (group.z * /*{ out_channels }*/u + out_channel) * /*{ reduced * taps }*/u + first_c * /*{ taps }*/u;
-//% for u in range(tile_c)
-        if first_c + /*{ u }*/u < /*{ reduced }*/u {
-//%   for t in range(taps)
-            parts[base + /*{ u * taps + t }*/u] = sum/*{ u }*/_/*{ t }*/;
+    // One store in a loop, as in subgroup.wgsl. A tap that meets no pixel has no gradient.
+    var results: array<f32, /*{ tile_c * taps }*/>;
+    let stores = min(/*{ tile_c }*/u, params.reduced - first_c) * /*{ taps }*/u;
+//% for j in range(vectors)
+//%   for u in range(tile_c)
+//%     for t in range(taps)
+    results[/*{ u * taps + t }*/] = /*{ "sum" ~ j ~ "_" ~ u ~ "_" ~ t if t in live else "0.0" }*/;
+//%     endfor
 //%   endfor
+    if channel/*{ j }*/ <= last_channel {
+        let base = ((group.z * params.out_channels + out_channel/*{ j }*/) * params.reduced + first_c) * /*{ taps }*/u;
+        for (var i = first; i < first + stores; i++) {
+            parts[base + i - first] = results[i - first];
         }
-//% endfor
     }
+//% endfor
 }

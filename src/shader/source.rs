@@ -29,6 +29,7 @@ sources![
     "conv/forward.wgsl",
     "conv/input_grad.wgsl",
     "conv/subgroup.wgsl",
+    "conv/tile.wgsl",
     "conv/weight_grad.wgsl",
     "conv/weight_grad_subgroup.wgsl",
     "elementwise/binary.wgsl",

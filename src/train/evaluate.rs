@@ -50,7 +50,8 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
     let history = Tensor::zeros(gpu, [HISTORY, ENTRY], DType::F32)?;
     let mut sizes = vec![feed.batch(); feed.len() / feed.batch()];
     sizes.extend((!feed.len().is_multiple_of(feed.batch())).then_some(feed.len() % feed.batch()));
-    let (mut correct, mut in_top5, mut loss, mut batch) = (0.0, 0.0, 0.0, 0);
+    let (mut correct, mut in_top5, mut loss) = (0.0, 0.0, 0.0);
+    let mut batch = 0;
     // The history is a ring; read it before it comes around.
     for round in sizes.chunks(HISTORY) {
         for &rows in round {

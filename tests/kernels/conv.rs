@@ -39,6 +39,24 @@ fn cases() -> Vec<Case> {
         ([1, 1, 41, 70], [3, 1, 3, 3], same),
         ([1, 1, 12, 14], [2, 1, 11, 12], plain),
         ([1, 70, 4, 4], [66, 70, 3, 3], same),
+        // Planes of a few pixels under a kernel that reaches past them, in more images than a workgroup takes.
+        ([37, 12, 4, 4], [20, 12, 3, 3], padded(1, 1)),
+        ([35, 8, 2, 2], [24, 8, 3, 3], padded(1, 1)),
+        ([33, 20, 1, 1], [40, 20, 3, 3], padded(1, 1)),
+        ([19, 16, 4, 4], [32, 16, 3, 3], padded(1, 2)),
+        ([18, 33, 2, 2], [36, 33, 3, 3], padded(1, 2)),
+        ([5, 33, 7, 7], [34, 33, 3, 3], padded(1, 2)),
+        ([33, 64, 1, 1], [72, 64, 1, 1], plain),
+        ([2, 2048, 3, 3], [40, 2048, 1, 1], plain),
+        ([9, 40, 4, 4], [50, 40, 1, 1], Geometry { stride: [2, 2], ..plain }),
+        // ResNet's stem with all its channels, and groups of many.
+        ([2, 3, 18, 17], [64, 3, 7, 7], padded(3, 2)),
+        ([3, 96, 5, 6], [64, 48, 3, 3], Geometry { groups: 2, ..same }),
+        // Steps and padding of each axis in tiles of many channels, phases that no tap meets among them.
+        ([2, 40, 9, 8], [48, 40, 3, 2], Geometry { padding: uneven, stride: [2, 3], ..plain }),
+        ([2, 40, 9, 8], [48, 40, 1, 2], Geometry { stride: [3, 2], ..plain }),
+        ([1, 32, 9, 8], [32, 32, 3, 3], Geometry { dilation: [2, 1], stride: [1, 2], ..same }),
+        ([1, 32, 9, 8], [32, 32, 3, 3], Geometry { dilation: [2, 2], stride: [2, 2], ..same }),
         // The kernel is the whole image.
         ([9, 4, 5, 5], [10, 4, 5, 5], plain),
     ]

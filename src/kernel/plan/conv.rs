@@ -1,17 +1,8 @@
 //! Plans for convolutions and their gradients.
 
-use super::fetch::{Direction, Fetch, View, axis, fetches, view};
-use super::{Constants, ConvShape, Epilogue, Machine, Plan, constants, cost, dispatch, with_reduction};
+use super::fetch::{Direction, View, axis, view};
+use super::{ConvShape, Epilogue, Machine, Plan, constants, conv_tile, conv_vector, dispatch};
 use crate::kernel::catalogue::Entry;
-use crate::kernel::params::params;
-
-params!(WeightGradSubgroupParams { batch: u32, images_per_share: u32 });
-params!(WeightGradParams { batch: u32, pixels_per_share: u32 });
-
-/// Multiply-adds in one unrolled loop body: more makes the driver's compiler slow, and gains little.
-const BODY: u32 = 2500;
-/// The weight gradient can do with short bodies: its sums are few.
-const BODY_WEIGHT_GRAD: u32 = 1200;
 
 pub(in crate::kernel) fn conv_forward(g: &ConvShape, epilogue: Epilogue, machine: Machine) -> Plan {
     conv(g, Direction::Forward, epilogue, machine)
@@ -26,80 +17,12 @@ fn conv(g: &ConvShape, direction: Direction, epilogue: Epilogue, machine: Machin
     match machine {
         // Fewer than four channels would leave most lanes idle.
         Machine::Vector { lanes, workers } if v.out_per_group >= 4 => {
-            conv_subgroup(g, &v, epilogue, lanes, workers)
+            conv_vector::conv(g, &v, epilogue, lanes, workers)
         }
-        _ => conv_direct(g, &v, epilogue),
+        Machine::Gpu => conv_tile::conv(g, &v, epilogue),
+        Machine::Vector { .. } => None,
     }
-}
-
-fn conv_subgroup(g: &ConvShape, v: &View, epilogue: Epilogue, lanes: u32, workers: u32) -> Plan {
-    let taps = g.taps();
-    let mut best: Option<(f64, Fetch, u32, u32)> = None;
-    for f in fetches(g, v, lanes) {
-        for vectors in [1, 2] {
-            for unroll in [1, 2, 4] {
-                let wide = v.direction == Direction::Forward
-                    && (taps * unroll).is_multiple_of(4)
-                    && (v.reduced * taps).is_multiple_of(4);
-                let body = f.fmas() * vectors * unroll;
-                if !v.reduced.is_multiple_of(unroll)
-                    || (unroll > 1 && !wide)
-                    || (body > BODY && (f.outputs() > 1 || vectors > 1))
-                    || f.outputs() * vectors > 208
-                    || vectors > v.out_per_group.div_ceil(lanes)
-                {
-                    continue;
-                }
-                let weights = (lanes * vectors * taps) as f64 * cost::load(if wide { 4 } else { 1 });
-                let one_pass = v.reduced == unroll;
-                let weights = if one_pass { weights / f.tiles() as f64 } else { weights };
-                let carry = if one_pass { 0.0 } else { cost::CARRY };
-                let per_c = f.load_cost() * unroll as f64
-                    + weights * unroll as f64
-                    + body as f64 * cost::fma(body)
-                    + (f.outputs() * vectors) as f64 * carry;
-                let store =
-                    (f.outputs() * lanes * vectors) as f64 * cost::store(f.store_width(v.out[0], v.out[1]));
-                let one = per_c * (v.reduced / unroll) as f64 + store + cost::WORKGROUP;
-                let count = f.tiles() * v.out_per_group.div_ceil(lanes * vectors) * g.groups * g.n;
-                let total = one * count.div_ceil(workers) as f64;
-                if best.as_ref().is_none_or(|b| total < b.0) {
-                    best = Some((total, f.clone(), vectors, unroll));
-                }
-            }
-        }
-    }
-    let Some((_, f, vectors, unroll)) = best else { return conv_direct(g, v, epilogue) };
-    let wide = v.direction == Direction::Forward
-        && (taps * unroll).is_multiple_of(4)
-        && (v.reduced * taps).is_multiple_of(4);
-    let blocks = v.out_per_group.div_ceil(lanes * vectors);
-    let tiles_per_group = if v.reduced == unroll {
-        (f.tiles() * blocks * g.groups * g.n / (8 * workers)).clamp(1, f.tiles())
-    } else {
-        1
-    };
-    let (lane_stride, reduced_stride) = match v.direction {
-        Direction::Forward => (v.reduced * taps, taps),
-        Direction::Backward => (taps, v.out_per_group * taps),
-    };
-    let mut constants = f.constants();
-    constants.extend::<Constants>(constants! {
-        lanes, vectors, unroll, tiles_per_group, strip_w: 14u32, kh: g.kh, kw: g.kw, blocks,
-        source_h: v.source[0], source_w: v.source[1], source_channels: v.source_channels, reduced: v.reduced,
-        out_h: v.out[0], out_w: v.out[1], out_channels: v.out_channels, out_per_group: v.out_per_group,
-        weight_width: if wide { 4u32 } else { 1 }, weight_group_stride: v.reduced * v.out_per_group * taps,
-        weight_lane_stride: lane_stride, weight_reduced_stride: reduced_stride,
-        store_width: f.store_width(v.out[0], v.out[1]), exact_output: f.exact_output(v.out[0], v.out[1]),
-        bias: epilogue.bias, relu: epilogue.relu,
-    });
-    dispatch(
-        "conv/subgroup.wgsl",
-        constants,
-        [f.tiles().div_ceil(tiles_per_group), blocks * g.groups, g.n],
-        (),
-    )
-    .into()
+    .unwrap_or_else(|| conv_direct(g, &v, epilogue))
 }
 
 fn conv_direct(g: &ConvShape, v: &View, epilogue: Epilogue) -> Plan {
@@ -135,83 +58,11 @@ fn conv_direct(g: &ConvShape, v: &View, epilogue: Epilogue) -> Plan {
 
 pub(in crate::kernel) fn conv_weight_grad(g: &ConvShape, machine: Machine) -> Plan {
     match machine {
-        Machine::Vector { lanes, workers } => weight_grad_subgroup(g, lanes, workers),
-        Machine::Gpu => weight_grad_tile(g),
+        Machine::Vector { lanes, workers } => conv_vector::weight_grad(g, lanes, workers),
+        Machine::Gpu => None,
     }
-}
-
-fn weight_grad_subgroup(g: &ConvShape, lanes: u32, workers: u32) -> Plan {
-    let v = view(g, Direction::Forward);
-    let taps = g.taps();
-    let mut best: Option<(f64, Fetch, u32)> = None;
-    for f in fetches(g, &v, lanes) {
-        for tile_c in 1..=v.reduced.min(6) {
-            let body = f.fmas() * tile_c;
-            if (body > BODY_WEIGHT_GRAD && (f.outputs() > 1 || tile_c > 1))
-                || (tile_c > 1 && tile_c * taps > 160)
-            {
-                continue;
-            }
-            let dy = (f.outputs() * lanes) as f64 * cost::load(f.store_width(v.out[0], v.out[1]));
-            let one = dy
-                + f.load_cost() * tile_c as f64
-                + body as f64 * cost::fma(body)
-                + (taps * tile_c) as f64 * cost::CARRY;
-            let count = f.tiles() * v.reduced.div_ceil(tile_c);
-            if best.as_ref().is_none_or(|b| one * (count as f64) < b.0) {
-                best = Some((one * count as f64, f.clone(), tile_c));
-            }
-        }
-    }
-    // A wide kernel may leave no tile that fits the registers.
-    let Some((_, f, tile_c)) = best else { return weight_grad_tile(g) };
-    let blocks = v.out_per_group.div_ceil(lanes);
-    let across = v.reduced.div_ceil(tile_c) * blocks * g.groups;
-    let shares = (4 * workers).div_ceil(across).min(g.n);
-    let images_per_share = g.n.div_ceil(shares);
-    let shares = g.n.div_ceil(images_per_share);
-    let mut constants = f.constants();
-    constants.extend::<Constants>(constants! {
-        lanes, tile_c, kh: g.kh, kw: g.kw, blocks,
-        source_h: v.source[0], source_w: v.source[1], source_channels: v.source_channels, reduced: v.reduced,
-        out_h: v.out[0], out_w: v.out[1], out_channels: v.out_channels, out_per_group: v.out_per_group,
-        dy_width: f.store_width(v.out[0], v.out[1]), exact_output: f.exact_output(v.out[0], v.out[1]),
-    });
-    let params = WeightGradSubgroupParams { batch: g.n, images_per_share };
-    let main = dispatch(
-        "conv/weight_grad_subgroup.wgsl",
-        constants,
-        [v.reduced.div_ceil(tile_c), blocks * g.groups, shares],
-        params,
-    );
-    with_reduction(main, g.weights(), shares, Epilogue::default(), 1)
-}
-
-fn weight_grad_tile(g: &ConvShape) -> Plan {
-    let v = view(g, Direction::Forward);
-    let (tile_m, tile_n, tile_k, per_m, per_n) = (32u32, 32u32, 16u32, 4u32, 4u32);
-    let blocks = v.out_per_group.div_ceil(tile_m);
-    let across = (v.reduced * g.taps()).div_ceil(tile_n) * blocks * g.groups;
-    let pixels = g.n * v.out[0] * v.out[1];
-    // Enough workgroups to fill a large GPU, but no share so short that its store outweighs its sum.
-    let shares = 512u32.div_ceil(across).min(pixels.div_ceil(256)).max(1);
-    let pixels_per_share = pixels.div_ceil(shares).next_multiple_of(tile_k);
-    let shares = pixels.div_ceil(pixels_per_share);
-    let constants = constants! {
-        tile_m, tile_n, tile_k, per_m, per_n, blocks, kh: g.kh, kw: g.kw,
-        stride_y: g.stride[0], stride_x: g.stride[1], dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-        source_h: v.source[0], source_w: v.source[1], source_channels: v.source_channels, reduced: v.reduced,
-        out_h: v.out[0], out_w: v.out[1], out_channels: v.out_channels, out_per_group: v.out_per_group,
-    };
-    let params = WeightGradParams { batch: g.n, pixels_per_share };
-    let workgroups = [(v.reduced * g.taps()).div_ceil(tile_n), blocks * g.groups, shares];
-    with_reduction(
-        dispatch("conv/weight_grad.wgsl", constants, workgroups, params),
-        g.weights(),
-        shares,
-        Epilogue::default(),
-        1,
-    )
+    // A wide kernel may leave no tile that fits the registers of a vector machine.
+    .unwrap_or_else(|| conv_tile::weight_grad(g))
 }
 
 pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
@@ -229,6 +80,7 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
         dilation: [1, 1],
         groups: 1,
     };
+    let square = ConvShape { kh: 3, kw: 3, pad: [1, 1], ..base };
     let shapes = [
         base,
         ConvShape { c: 1, h: 32, w: 32, oc: 6, out: [28, 28], ..base },
@@ -260,6 +112,14 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
             pad: [3, 3],
             ..base
         },
+        // Many channels: every tile, whole sums and shares, phases; small planes of many images.
+        ConvShape { n: 32, c: 128, oc: 128, h: 56, w: 56, kh: 1, kw: 1, out: [56, 56], ..base },
+        ConvShape { n: 8, c: 64, oc: 64, h: 56, w: 56, out: [56, 56], ..square },
+        ConvShape { n: 32, c: 64, oc: 64, h: 28, w: 28, out: [28, 28], ..square },
+        ConvShape { n: 32, c: 128, oc: 128, h: 8, w: 8, out: [4, 4], stride: [2, 2], ..square },
+        ConvShape { n: 32, c: 256, oc: 256, h: 2, w: 2, out: [2, 2], ..square },
+        ConvShape { n: 32, c: 512, oc: 512, h: 1, w: 1, out: [1, 1], ..square },
+        ConvShape { n: 32, c: 256, oc: 512, h: 2, w: 2, kh: 1, kw: 1, out: [1, 1], stride: [2, 2], ..base },
     ];
     let each = |shape: &ConvShape| {
         let plans = [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu].map(|machine| {

@@ -62,6 +62,13 @@ pub(super) fn axis(
 }
 
 impl Axis {
+    /// Positions inside the source tile that some tap meets.
+    fn used(&self) -> Vec<i64> {
+        let mut used: Vec<i64> = self.table.iter().flatten().copied().filter(|&v| v >= 0).collect();
+        used.sort();
+        used.dedup();
+        used
+    }
     pub(super) fn pairs(&self) -> u32 {
         self.table.iter().flatten().filter(|&&v| v >= 0).count() as u32
     }
@@ -82,15 +89,14 @@ pub(super) struct Fetch {
     /// Values fetched before the first used one, so that fetches are aligned.
     pub(super) shift: u32,
     pub(super) pitch: u32,
-    /// Loads per tile over all lanes, and per lane.
+    /// Loads per tile over all lanes.
     pub(super) fetched: u32,
-    pub(super) chunks: u32,
     /// No tile reaches outside the source, so only the last fetch of a tile can.
     pub(super) sure: bool,
 }
 
 /// `x_whole`: the tile spans whole source rows.
-pub(super) fn fetch(y: Axis, x: Axis, x_whole: bool, h: u32, w: u32, lanes: u32) -> Fetch {
+pub(super) fn fetch(y: Axis, x: Axis, x_whole: bool, h: u32, w: u32) -> Fetch {
     let rows = y.count;
     let flat = x_whole && (h * w).is_multiple_of(4) && (y.tiles == 1 || y.step * w as i64 % 4 == 0);
     let (width, shift, pitch, fetched, sure);
@@ -114,7 +120,7 @@ pub(super) fn fetch(y: Axis, x: Axis, x_whole: bool, h: u32, w: u32, lanes: u32)
             && x.first as u32 >= shift
             && x.first as u32 - shift + (x.tiles - 1) * x.step as u32 + pitch <= w;
     }
-    Fetch { y, x, flat, width, shift, pitch, fetched, chunks: fetched.div_ceil(lanes), sure }
+    Fetch { y, x, flat, width, shift, pitch, fetched, sure }
 }
 
 impl Fetch {
@@ -127,9 +133,22 @@ impl Fetch {
     pub(super) fn outputs(&self) -> u32 {
         self.y.tile * self.x.tile
     }
-    pub(super) fn load_cost(&self) -> f64 {
-        (self.fetched * self.width) as f64 * cost::load(self.width)
-            + (self.y.count * self.x.count) as f64 * cost::BROADCAST
+    /// Loads per lane where the tiles of `tiles` images or channels are fetched together.
+    pub(super) fn chunks(&self, tiles: u32, lanes: u32) -> u32 {
+        (self.fetched * tiles).div_ceil(lanes)
+    }
+    /// Cycles to fetch the tiles of `tiles` images or channels, and to hand them round.
+    pub(super) fn load_cost(&self, tiles: u32, lanes: u32) -> f64 {
+        // Lanes without a part of their own still take their turn.
+        (self.chunks(tiles, lanes) * lanes * self.width) as f64 * cost::load(self.width)
+            + (tiles * self.y.count * self.x.count) as f64 * cost::BROADCAST
+    }
+    /// Kernel positions that meet a source pixel under some output pixel, by number.
+    pub(super) fn live(&self) -> Vec<i64> {
+        let meets = |axis: &Axis, k: usize| axis.table.iter().any(|row| row[k] >= 0);
+        let [kh, kw] = [&self.y, &self.x].map(|axis| axis.table[0].len());
+        let taps = (0..kh * kw).filter(|t| meets(&self.y, t / kw) && meets(&self.x, t % kw));
+        taps.map(|t| t as i64).collect()
     }
     pub(super) fn store_width(&self, out_h: u32, out_w: u32) -> u32 {
         let rows = out_w.is_multiple_of(4) && self.x.tile.is_multiple_of(4);
@@ -147,7 +166,8 @@ impl Fetch {
             row_of: self.y.table.clone(), col_of: self.x.table.clone(), rows: self.y.count, cols: self.x.count,
             first_y: self.y.first, first_x: self.x.first, step_y: self.y.step, step_x: self.x.step,
             tile_h: self.y.tile, tile_w: self.x.tile, tiles_x: self.x.tiles, tiles: self.tiles(),
-            flat: self.flat, load_width: self.width, shift: self.shift, pitch: self.pitch, fetched: self.fetched, chunks: self.chunks, sure: self.sure,
+            flat: self.flat, load_width: self.width, shift: self.shift, pitch: self.pitch, fetched: self.fetched, sure: self.sure,
+            live: self.live(), used_rows: self.y.used(), used_cols: self.x.used(),
         }
     }
 }
@@ -199,7 +219,7 @@ pub(super) fn extents(out: u32, multiple: u32) -> Vec<u32> {
     v
 }
 
-pub(super) fn fetches(g: &ConvShape, v: &View, lanes: u32) -> Vec<Fetch> {
+pub(super) fn fetches(g: &ConvShape, v: &View) -> Vec<Fetch> {
     let make = |whole: [bool; 2], ty: u32, tx: u32| {
         let y = axis(
             v.direction,
@@ -223,7 +243,7 @@ pub(super) fn fetches(g: &ConvShape, v: &View, lanes: u32) -> Vec<Fetch> {
             g.dilation[1],
             g.pad[1],
         );
-        fetch(y, x, whole[1], v.source[0], v.source[1], lanes)
+        fetch(y, x, whole[1], v.source[0], v.source[1])
     };
     let mut all = vec![];
     let (my, mx) = if v.direction == Direction::Backward { (g.stride[0], g.stride[1]) } else { (1, 1) };

@@ -80,7 +80,7 @@ fn gemm_subgroup(s: &GemmShape, epilogue: Epilogue, lanes: u32, workers: u32) ->
         [s.n.div_ceil(tile_n), s.m.div_ceil(tile_m), shares],
         params,
     );
-    with_reduction(main, s.m * s.n, shares, epilogue, s.n)
+    with_reduction(main, s.m * s.n, shares, epilogue, [s.n, 1])
 }
 
 fn gemm_tile(s: &GemmShape, epilogue: Epilogue) -> Plan {
@@ -96,7 +96,7 @@ fn gemm_tile(s: &GemmShape, epilogue: Epilogue) -> Plan {
     let params = GemmParams { m: s.m, n: s.n, k: s.k, k_per_share };
     let main =
         dispatch("gemm/tile.wgsl", constants, [s.n.div_ceil(tile_n), s.m.div_ceil(tile_m), shares], params);
-    with_reduction(main, s.m * s.n, shares, epilogue, s.n)
+    with_reduction(main, s.m * s.n, shares, epilogue, [s.n, 1])
 }
 
 pub(in crate::kernel) fn gemm_variants() -> Vec<Entry> {

@@ -5,6 +5,8 @@
 //! broadcasts nearly free. [`Machine::Gpu`] is everything else.
 
 mod conv;
+mod conv_tile;
+mod conv_vector;
 mod cost;
 mod fetch;
 mod gemm;
@@ -118,15 +120,21 @@ impl Plan {
 
 params!(SumPartsParams { length: u32, count: u32 });
 
-/// `columns`: what the bias, if any, runs over.
-fn with_reduction(main: Dispatch, length: u32, count: u32, epilogue: Epilogue, columns: u32) -> Plan {
+/// `columns`: what the bias, if any, runs over; each of its values is for `inner` results in a row.
+fn with_reduction(
+    main: Dispatch,
+    length: u32,
+    count: u32,
+    epilogue: Epilogue,
+    [columns, inner]: [u32; 2],
+) -> Plan {
     if count == 1 {
         return main.into();
     }
     let threads = 64u32;
     let reduce = dispatch(
         "common/sum_parts.wgsl",
-        constants! { threads, bias: epilogue.bias, relu: epilogue.relu, columns },
+        constants! { threads, bias: epilogue.bias, relu: epilogue.relu, columns, inner },
         [length.div_ceil(threads).min(65_535), 1, 1],
         SumPartsParams { length, count },
     );

@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_shipped_recipe_says_every_key_with_its_default() {
-        let text = include_str!("../../../recipes/lenet5-mnist.toml");
+        let text = include_str!("../../recipes/lenet5-mnist.toml");
         assert_eq!(Recipe::parse(text).unwrap(), Recipe::default());
         let table = |text: &str| toml::from_str::<toml::Table>(text).unwrap();
         assert_eq!(table(text), table(&Recipe::default().to_toml().unwrap()));
@@ -214,7 +214,7 @@ mod tests {
         let style = ["simqat.style=golden_stick".to_string()];
         assert_eq!(Recipe::parse_with("", &style).unwrap().simqat, SimQat::golden_stick().quant_delay(900));
         // A style that is assigned takes the place of all that the recipe says of SimQAT; later assignments change it.
-        let shipped = include_str!("../../../recipes/lenet5-mnist.toml");
+        let shipped = include_str!("../../recipes/lenet5-mnist.toml");
         let changed = Recipe::parse_with(shipped, &style).unwrap().simqat;
         assert_eq!(changed, SimQat::golden_stick().quant_delay(900));
         let more = [style[0].clone(), "simqat.weights.bits=4".into()];
