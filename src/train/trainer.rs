@@ -13,6 +13,7 @@ use super::callback::{Callback, EpochReport};
 use super::diagnose::first_non_finite;
 use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
+use super::memory::advised;
 use super::options::TrainerOptions;
 use super::reports::{Circumstances, NotFinite, Reports, not_finite};
 use crate::gpu::{Gpu, Readback, Recording};
@@ -265,11 +266,12 @@ impl Trainer {
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
         self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
-        let passes = self.options.accumulate;
+        let (passes, images) = (self.options.accumulate, self.feed.batch());
         let first = self.steps_done % self.steps_per_epoch() * passes;
+        let before = self.gpu().memory().live;
         for batch in first..first + passes {
             self.feed.supply(batch)?;
-            self.ask(Work::Pass)?;
+            self.ask(Work::Pass).map_err(|error| advised(error, &self.network, images, before))?;
         }
         if passes > 1 {
             self.ask(Work::Update)?;
