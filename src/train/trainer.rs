@@ -11,6 +11,7 @@ use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
 use super::options::{RunMode, TrainerOptions};
 use super::reports::{Circumstances, NotFinite, Reports, not_finite};
+use crate::data::Skipped;
 use crate::gpu::{Gpu, Readback, Recording};
 use crate::kernel::elementwise::fill;
 use crate::kernel::loss::{ENTRY, HISTORY, tally};
@@ -203,6 +204,11 @@ impl Trainer {
     /// Wall-clock time that the steps so far have waited for images.
     pub fn waited(&self) -> Duration {
         self.feed.waited()
+    }
+
+    /// The training pictures that could not be decoded so far; see [`Feed::skipped`].
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.feed.skipped()
     }
 
     fn gpu(&self) -> &Gpu {

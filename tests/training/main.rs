@@ -5,6 +5,7 @@ mod common;
 
 mod bits;
 mod checkpoint;
+mod feeds;
 mod learning;
 mod post_training;
 mod stages;
