@@ -335,7 +335,12 @@ impl Shared {
                 let (channels, height, width) = (*channels, *height, *width);
                 let area = height * width;
                 let planes = &bytes[picture * channels * area..][..channels * area];
-                let pixels = (0..planes.len()).map(|i| planes[i % channels * area + i / channels]).collect();
+                let mut pixels = vec![0; planes.len()];
+                for (channel, plane) in planes.chunks_exact(area).enumerate() {
+                    for (pixel, value) in pixels.chunks_exact_mut(channels).zip(plane) {
+                        pixel[channel] = *value;
+                    }
+                }
                 Ok(Picture { pixels, height, width, channels })
             }
         }

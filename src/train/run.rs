@@ -8,7 +8,7 @@ use super::feed::{Feed, FeedOptions};
 use super::recipe::Recipe;
 use super::report::{Summary, TrainingSummary};
 use super::trainer::{Outcome, StopFlag, Trainer};
-use crate::data::{Dataset, Split, Transform};
+use crate::data::{Dataset, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::nn::Network;
 use crate::quant::Finding;
@@ -33,7 +33,7 @@ impl Variant {
     }
 }
 
-/// `runs/NAME/`: recipe, metrics, checkpoints, summary.
+/// `runs/NAME/`: recipe, metrics, checkpoints, summary, and which pictures could not be decoded.
 pub struct RunFolder {
     path: PathBuf,
     recipe: String,
@@ -69,6 +69,19 @@ impl RunFolder {
     /// Where its checkpoints are.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
+    }
+
+    /// Writes `skipped.txt`, a line for each picture that could not be decoded; none where there is no such picture.
+    fn write_skipped(&self, skipped: &[Skipped]) -> Result<()> {
+        let path = self.path.join("skipped.txt");
+        if skipped.is_empty() {
+            // What an earlier run of that name left.
+            let _ = std::fs::remove_file(path);
+            return Ok(());
+        }
+        log::warn!("{} pictures could not be decoded; {} names them", skipped.len(), path.display());
+        let lines: String = skipped.iter().map(|s| format!("{}: {}\n", s.path.display(), s.reason)).collect();
+        super::checkpoint::write_whole(&path, lines.as_bytes())
     }
 
     /// Writes `summary.json`.
@@ -262,6 +275,7 @@ impl Job<'_> {
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
         let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);
+        self.folder.write_skipped(&[trainer.skipped(), test.skipped()].concat())?;
         let outcome = ended.map_err(|e| self.with_last_good(e, checkpoints.newest()))?;
         let batches = self.recipe.train.reestimate_batches;
         if outcome == Outcome::Finished && batches > 0 {

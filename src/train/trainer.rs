@@ -16,6 +16,7 @@ use super::feed::Feed;
 use super::memory::advised;
 use super::options::TrainerOptions;
 use super::reports::{Circumstances, NotFinite, Reports, not_finite};
+use crate::data::Skipped;
 use crate::gpu::{Gpu, Readback, Recording};
 use crate::kernel::loss::{ENTRY, HISTORY};
 use crate::nn::Network;
@@ -197,6 +198,11 @@ impl Trainer {
     /// How long the steps have waited for images, in all; see [`Feed::waited`].
     pub fn waited(&self) -> Duration {
         self.feed.waited()
+    }
+
+    /// The training pictures that could not be decoded so far; see [`Feed::skipped`].
+    pub fn skipped(&self) -> Vec<Skipped> {
+        self.feed.skipped()
     }
 
     fn gpu(&self) -> &Gpu {

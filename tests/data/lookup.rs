@@ -53,7 +53,10 @@ fn the_sample_is_balanced_and_mixed() {
 
 #[test]
 fn unknown_names_list_the_known_ones() {
-    assert_says(&refused(load("cifar", &nowhere())), &["\"cifar\"", "mnist, fashion-mnist, mnist-5k"]);
+    assert_says(
+        &refused(load("cifar", &nowhere())),
+        &["\"cifar\"", "mnist, fashion-mnist, cifar10, mnist-5k"],
+    );
 }
 
 #[test]
