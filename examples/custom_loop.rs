@@ -46,7 +46,7 @@ fn main() -> simqat::Result<()> {
         }
         // Reading waits for the device, so a loop does it now and then.
         if step % 100 == 0 {
-            let right: u32 = loss.rows.hits.read_u32()?.iter().sum();
+            let right = loss.rows.ranks.read_u32()?.iter().filter(|&&rank| rank == 0).count();
             println!("step {step}: loss {:.4}, {right} of {POINTS} right", loss.mean.tensor().read_f32()?[0]);
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use simqat::data::{self, DataOptions};
 use simqat::gpu::Gpu;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
-use simqat::train::{Feed, Normalization, RunMode, Trainer, TrainerOptions};
+use simqat::train::{Feed, Normalization, Trainer, TrainerOptions};
 
 fn main() -> simqat::Result<()> {
     // The host's affair: which adapter, which features and limits. SUBGROUP is worth asking for.
@@ -29,13 +29,12 @@ fn main() -> simqat::Result<()> {
     let data = data::load("mnist", &DataOptions::default())?;
     let normalization = Normalization { mean: vec![0.1307], deviation: vec![0.3081] };
     let feed = Feed::new(&gpu, &data.train, 32, [32, 32], &normalization)?;
-    let network = lenet5(data.classes, LeNet5Init::He).build(&gpu, 1)?;
+    let network = lenet5(data.classes, ModelInit::He).build(&gpu, 1)?;
     let options = TrainerOptions {
         epochs: 1,
-        seed: 1,
-        mode: RunMode::Graph,
         log_every: 25,
         optimizer: MomentumOptions { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 },
+        ..TrainerOptions::default()
     };
     let mut trainer = Trainer::new(network, feed, options)?;
 

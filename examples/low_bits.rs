@@ -6,10 +6,10 @@
 use simqat::data::{self, DataOptions};
 use simqat::gpu::Gpu;
 use simqat::nn::Network;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::{LayerOptions, Observer, SimQat};
-use simqat::train::{Feed, Normalization, RunMode, StopFlag, Trainer, TrainerOptions, calibrate, evaluate};
+use simqat::train::{Feed, Normalization, StopFlag, Trainer, TrainerOptions, calibrate, evaluate};
 
 fn main() -> simqat::Result<()> {
     let bits = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(4);
@@ -25,13 +25,13 @@ fn main() -> simqat::Result<()> {
     };
     let trained = |network: Network, learning_rate: f32, epochs: usize| -> simqat::Result<Network> {
         let optimizer = MomentumOptions { learning_rate, momentum: 0.9, weight_decay: 0.0 };
-        let options = TrainerOptions { epochs, seed: 1, mode: RunMode::Graph, log_every: 100, optimizer };
+        let options = TrainerOptions { epochs, log_every: 100, optimizer, ..TrainerOptions::default() };
         let mut trainer = Trainer::new(network, train()?, options)?;
         trainer.fit(&test, &mut [], &StopFlag::default())?;
         Ok(trainer.into_network())
     };
 
-    let float = trained(lenet5(data.classes, LeNet5Init::He).build(&gpu, 1)?, 0.01, 4)?;
+    let float = trained(lenet5(data.classes, ModelInit::He).build(&gpu, 1)?, 0.01, 4)?;
     tell("float", &float)?;
 
     // Weights and activations of the last layer keep 8 bits: it has few of them, and its errors are the result's.

@@ -426,7 +426,7 @@ fn shapes_go_through_the_launchers_without_a_driver() {
     let logits = reduce(Reduction::Mean, &y, 2..4).unwrap();
     assert_eq!(logits.shape()[..], [2, 3]);
     let labels = Tensor::from_u32(&gpu, [2], &[0, 1]).unwrap();
-    let ce = loss::softmax_cross_entropy(&logits, &labels).unwrap();
+    let ce = loss::softmax_cross_entropy(&logits, &labels, 0.0).unwrap();
     assert_eq!(ce.gradient.shape()[..], [2, 3]);
     let state = quantize::RangeState {
         min: Tensor::full(&gpu, [2], -6.0).unwrap(),

@@ -5,7 +5,7 @@ mod common;
 use common::networks::residual;
 use simqat::gpu::Gpu;
 use simqat::kernel::geometry::Padding;
-use simqat::nn::models::{LeNet5Init, convbn, lenet5};
+use simqat::nn::models::{ModelInit, convbn, lenet5};
 use simqat::nn::{BatchNorm2d, Conv2d, Layer, Network, NetworkBuilder};
 use simqat::quant::{Finding, SimQat};
 use simqat::train::{Recipe, Variant};
@@ -15,7 +15,7 @@ fn built(builder: NetworkBuilder) -> Network {
 }
 
 fn plain() -> Network {
-    built(lenet5(10, LeNet5Init::He))
+    built(lenet5(10, ModelInit::He))
 }
 
 fn normed() -> Network {

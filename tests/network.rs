@@ -8,7 +8,7 @@ use common::networks::{images, residual, snapshot};
 use common::{assert_bits, gpu};
 use simqat::autograd::Var;
 use simqat::kernel::pool::Window;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::nn::{BatchNorm2d, Conv2d, CustomLayer, Dense, Graph, Layer, Network, NetworkBuilder, Slot};
 use simqat::ops;
 use simqat::quant::SimQat;
@@ -95,13 +95,13 @@ fn a_batch_of_another_shape_is_refused() {
 
 #[test]
 fn parameters_have_the_names_of_their_layers_and_the_bits_of_their_seed() {
-    let network = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 7).unwrap();
+    let network = lenet5(10, ModelInit::ModelZoo).build(&gpu(), 7).unwrap();
     let names: Vec<&str> = network.parameters().iter().map(|p| p.name.as_str()).collect();
     let layers = ["conv1.weight", "conv2.weight", "fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"];
     assert_eq!(names[..6], layers);
     assert_eq!(network.trainable_count(), 61_684);
-    let again = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 7).unwrap();
-    let other = lenet5(10, LeNet5Init::ModelZoo).build(&gpu(), 8).unwrap();
+    let again = lenet5(10, ModelInit::ModelZoo).build(&gpu(), 7).unwrap();
+    let other = lenet5(10, ModelInit::ModelZoo).build(&gpu(), 8).unwrap();
     assert_eq!(snapshot(&network), snapshot(&again));
     assert_ne!(snapshot(&network), snapshot(&other));
 }
@@ -111,7 +111,7 @@ fn parameters_have_the_names_of_their_layers_and_the_bits_of_their_seed() {
 #[test]
 fn lenet5_prints_as_its_documentation_does() {
     let gpu = simqat::gpu::Gpu::noop();
-    let float = lenet5(10, LeNet5Init::He).build(&gpu, 1).unwrap();
+    let float = lenet5(10, ModelInit::He).build(&gpu, 1).unwrap();
     insta::assert_snapshot!("lenet5_float", float);
     insta::assert_snapshot!("lenet5_default", SimQat::default().quant_delay(900).apply(&float).unwrap());
     insta::assert_snapshot!("lenet5_golden_stick", SimQat::golden_stick().apply(&float).unwrap());
@@ -148,7 +148,7 @@ fn fused_layers_give_the_bits_of_single_ones() {
         .flatten("flatten")
         .dense("fc", Dense::new(16, 5))
         .relu("fc_relu");
-    for builder in [small(), odd, residual(), lenet5(10, LeNet5Init::He)] {
+    for builder in [small(), odd, residual(), lenet5(10, ModelInit::He)] {
         let network = builder.build(&gpu(), 3).unwrap();
         let shape = [&[3][..], &network.input_shape()[..]].concat();
         let x = images(shape, 4);

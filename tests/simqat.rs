@@ -8,7 +8,7 @@ use simqat::gpu::Gpu;
 use simqat::kernel::counter::FROZEN;
 use simqat::kernel::geometry::Padding;
 use simqat::kernel::quantize::RangeObserver;
-use simqat::nn::models::{LeNet5Init, convbn, lenet5};
+use simqat::nn::models::{ModelInit, convbn, lenet5};
 use simqat::nn::{BatchNorm2d, BnFold, Conv2d, Dense, Layer, Network, NetworkBuilder, QuantizerRule, Slot};
 use simqat::quant::{LayerOptions, Observer, QuantOptions, SimQat, Style};
 use simqat::tensor::Tensor;
@@ -165,7 +165,7 @@ fn the_most_specific_pattern_decides() {
         .for_layers("fc*", LayerOptions { activation_bits: Some(6), ..bits(4) })
         .for_layers("fc2", bits(3))
         .for_layers("?c3", LayerOptions { skip: Some(true), ..Default::default() });
-    let network = simqat.apply(&lenet5(10, LeNet5Init::He).build(&Gpu::noop(), 1).unwrap()).unwrap();
+    let network = simqat.apply(&lenet5(10, ModelInit::He).build(&Gpu::noop(), 1).unwrap()).unwrap();
     let of = |name: &str, slot| {
         let node = network.nodes().iter().find(|n| n.name == name).unwrap();
         match node.quantizers.get(slot)?.rule {
@@ -218,7 +218,7 @@ fn quantizers_sit_where_the_rules_put_them() {
 
 #[test]
 fn pooling_and_flattening_hand_the_grid_on() {
-    let network = lenet5(10, LeNet5Init::He).build(&Gpu::noop(), 1).unwrap();
+    let network = lenet5(10, ModelInit::He).build(&Gpu::noop(), 1).unwrap();
     let quantized = SimQat::default().apply(&network).unwrap();
     let expected =
         [("conv1", "i-w-"), ("relu1", "---o"), ("conv2", "--w-"), ("fc1", "--w-"), ("fc3", "--wo")];
@@ -398,7 +398,7 @@ fn float_checkpoints_go_into_the_quantized_network_and_back() {
         assert_eq!(snapshot(&back), snapshot(&float));
     }
     // Statistics are not the optimizer's, and yet part of the network.
-    let plain = lenet5(10, LeNet5Init::He).build(&gpu(), 1).unwrap();
+    let plain = lenet5(10, ModelInit::He).build(&gpu(), 1).unwrap();
     save_network(&plain, &float_file).unwrap();
     assert_told(Checkpoint::read(&float_file).unwrap().load_into(&float), &["another network"]);
 }

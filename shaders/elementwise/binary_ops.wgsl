@@ -3,6 +3,8 @@
 // `Value` is f32 or vec4<f32>, whichever the including shader works on.
 //% if op == "add"
   return a + b;
+//% elif op == "add_relu"
+  return max(a + b, Value(0.0));
 //% elif op == "sub"
   return a - b;
 //% elif op == "mul"

@@ -6,10 +6,14 @@
 @group(0) @binding(1) var<storage, read> rate: array<f32>;
 // progress[2] is raised when the loss is not finite: then nothing may change.
 @group(0) @binding(2) var<storage, read> progress: array<u32>;
-@group(0) @binding(3) var<storage, read_write> velocity: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> parameter: array<vec4<f32>>;
+//% if scaled
+// Factor of the gradient.
+@group(0) @binding(3) var<storage, read> factor: array<f32>;
+//% endif
+@group(0) @binding(/*{ 4 if scaled else 3 }*/) var<storage, read_write> velocity: array<vec4<f32>>;
+@group(0) @binding(/*{ 5 if scaled else 4 }*/) var<storage, read_write> parameter: array<vec4<f32>>;
 struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 }
-@group(0) @binding(5) var<uniform> params: Params;
+@group(0) @binding(/*{ 6 if scaled else 5 }*/) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
@@ -23,7 +27,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let i = first + /*{ u }*/u * params.stride;
     if (i < params.vectors) {
       let p = parameter[i];
-      let v = params.momentum * velocity[i] + (gradient[i] + params.weight_decay * p);
+//% if scaled
+      let g = factor[0] * gradient[i];
+//% else
+      let g = gradient[i];
+//% endif
+      let v = params.momentum * velocity[i] + (g + params.weight_decay * p);
       velocity[i] = v;
       parameter[i] = p - step * v;
     }

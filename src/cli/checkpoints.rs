@@ -1,5 +1,6 @@
 //! What a checkpoint says of itself.
 
+use simqat::data::KnownSet;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Recipe, Variant};
 use simqat::{Error, Result};
@@ -30,9 +31,19 @@ pub fn variant_of(checkpoint: &Checkpoint) -> Result<Variant> {
 
 /// How its values came about, in words.
 pub fn history(checkpoint: &Checkpoint) -> String {
-    match (checkpoint.metadata("calibrated"), checkpoint.step()) {
-        (Some(batches), _) => format!("calibrated with {batches}"),
-        (None, Some(steps)) => format!("{steps} steps"),
-        (None, None) => "a network alone".into(),
+    let of = |key: &str| checkpoint.metadata(key);
+    match (of("calibrated"), of("imported"), checkpoint.step()) {
+        (Some(batches), _, _) => format!("calibrated with {batches}"),
+        (None, Some(file), _) => format!("imported from {file}"),
+        (None, None, Some(steps)) => format!("{steps} steps"),
+        (None, None, None) => "a network alone".into(),
+    }
+}
+
+/// How many classes the network of a recipe tells apart: as the checkpoint says, or else the recipe's data set.
+pub fn classes_of(recipe: &Recipe, checkpoint: Option<&Checkpoint>) -> Result<usize> {
+    match checkpoint.and_then(|c| c.metadata("classes")?.parse().ok()) {
+        Some(classes) => Ok(classes),
+        None => Ok(recipe.data.name.parse::<KnownSet>()?.classes()),
     }
 }

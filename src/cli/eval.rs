@@ -42,9 +42,13 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
         "test accuracy",
         &format!("{accuracy:.2} % ({} of {})", evaluation.correct, evaluation.images),
     ]);
+    if let (Some(top5), Some(count)) = (evaluation.top5(), evaluation.in_top5) {
+        let share = format!("{:.2} % ({count} of {})", 100.0 * top5, evaluation.images);
+        table.row(["top-5 accuracy", &share]);
+    }
     table.row(["test loss", &format!("{:.4}", evaluation.loss)]);
     console.result(&table.text())?;
-    console.result_json(&json!({
+    let mut object = json!({
         "checkpoint": args.checkpoint,
         "recipe": recipe.name,
         "variant": variant.name(),
@@ -56,5 +60,9 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
         "correct": evaluation.correct,
         "images": evaluation.images,
         "loss": evaluation.loss,
-    }))
+    });
+    if let Some(top5) = evaluation.top5() {
+        object["top5"] = top5.into();
+    }
+    console.result_json(&object)
 }

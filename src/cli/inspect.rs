@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use simqat::Result;
-use simqat::data::KnownSet;
 use simqat::gpu::Gpu;
 use simqat::nn::{BnFold, FakeQuantizer, Layer, Network, Node, QuantizerRule, Slot};
 use simqat::quant::Finding;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Recipe, Variant};
 
-use super::checkpoints::{history, variant_of};
+use super::checkpoints::{classes_of, history, variant_of};
 use super::console::Console;
 use super::overrides::Assignments;
 use super::progress::title;
@@ -38,7 +37,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let variant = if args.float { Variant::Float } else { own };
     // Shapes and names need no driver.
     let gpu = Gpu::noop();
-    let classes = recipe.data.name.parse::<KnownSet>()?.classes();
+    let classes = classes_of(&recipe, checkpoint.as_ref())?;
     let network = recipe.variant_network(&gpu, classes, variant)?;
     if let Some(checkpoint) = &checkpoint {
         checkpoint.load_into(&network)?;

@@ -8,6 +8,7 @@ mod console;
 mod contest;
 mod data;
 mod eval;
+mod exchange;
 mod info;
 mod inspect;
 mod interrupt;
@@ -79,6 +80,10 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Print the network of a recipe or a checkpoint, and options that have no effect on it
     Inspect(inspect::Args),
+    /// Take weights from PyTorch: a state dict in a safetensors file becomes a checkpoint
+    Import(exchange::ImportArgs),
+    /// Give a checkpoint's weights to PyTorch, as a state dict in a safetensors file
+    Export(exchange::ExportArgs),
     /// Measure how fast this machine is
     Bench(bench::Args),
 }
@@ -107,6 +112,8 @@ fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
         Command::Eval(args) => eval::run(args, global, console),
         Command::Calibrate(args) => calibrate::run(args, global, console),
         Command::Inspect(args) => inspect::run(args, console),
+        Command::Import(args) => exchange::import(args, console),
+        Command::Export(args) => exchange::export(args, console),
         Command::Bench(args) => bench::run(args, global, console),
     }?;
     Ok(ExitCode::SUCCESS)

@@ -75,32 +75,36 @@ pub struct Progress<'a> {
     bar: Option<ProgressBar>,
     /// Test accuracy after the last epoch, in words.
     tested: String,
-    /// Milliseconds per step, smoothed.
-    pace: Option<f64>,
-    epoch: EpochLoss,
+    epoch: EpochMeans,
 }
 
-/// Mean loss of the epoch under way.
+/// Mean loss of the epoch under way, and the share of its time in which images were waited for.
 #[derive(Default)]
-struct EpochLoss {
+struct EpochMeans {
     seen: usize,
     steps: usize,
-    sum: f64,
+    loss: f64,
+    time: f64,
+    waited: f64,
 }
 
-impl EpochLoss {
+impl EpochMeans {
     fn add(&mut self, report: &StepReport) {
         // A resumed training begins in the middle: its first report counts what it covers at most.
         let steps = report.step.saturating_sub(self.seen).min(report.step_in_epoch);
         self.seen = report.step;
         self.steps += steps;
-        self.sum += report.mean_loss * steps as f64;
+        self.loss += report.mean_loss * steps as f64;
+        let time = report.ms_per_step * steps as f64;
+        self.time += time;
+        self.waited += report.data_wait * time;
     }
 
-    fn take(&mut self) -> f64 {
-        let mean = self.sum / self.steps.max(1) as f64;
-        (self.steps, self.sum) = (0, 0.0);
-        mean
+    fn take(&mut self) -> (f64, f64) {
+        let loss = self.loss / self.steps.max(1) as f64;
+        let waited = self.waited / self.time.max(f64::MIN_POSITIVE);
+        *self = EpochMeans { seen: self.seen, ..EpochMeans::default() };
+        (loss, waited)
     }
 }
 
@@ -128,8 +132,7 @@ impl<'a> Progress<'a> {
             first_step: None,
             bar,
             tested: String::new(),
-            pace: None,
-            epoch: EpochLoss::default(),
+            epoch: EpochMeans::default(),
         }
     }
 
@@ -170,26 +173,20 @@ impl Callback for Progress<'_> {
 
     fn on_report(&mut self, report: &StepReport) -> Result<()> {
         self.epoch.add(report);
-        // The first report times the compilation of the kernels too.
-        let pace = match self.pace {
-            Some(pace) => 0.8 * pace + 0.2 * report.ms_per_step,
-            None => report.ms_per_step,
-        };
-        self.pace = Some(pace);
         if let Some(bar) = &self.bar {
-            let left = (report.total_steps - report.step) as f64 * pace / 1e3;
             bar.set_length(report.total_steps as u64);
             bar.set_position(report.step as u64);
             bar.set_message(format!(
-                "{} left\nepoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %  {:.2} ms/step{}",
-                clock(left),
+                "{} left\nepoch {}/{}  step {}/{}  loss {:.4}  accuracy {:.2} %  {} images/s{}{}",
+                clock(report.seconds_left),
                 report.epoch + 1,
                 report.total_steps / report.steps_per_epoch,
                 report.step_in_epoch,
                 report.steps_per_epoch,
                 report.mean_loss,
                 100.0 * report.accuracy,
-                report.ms_per_step,
+                speed(report.images_per_s),
+                waiting(report.data_wait),
                 self.tested
             ));
         }
@@ -197,16 +194,24 @@ impl Callback for Progress<'_> {
     }
 
     fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
-        let loss = self.epoch.take();
-        let accuracy = 100.0 * report.evaluation.top1();
-        self.tested = format!("  test {accuracy:.2} %");
+        let (loss, waited) = self.epoch.take();
+        let mut tested = String::new();
+        if let Some(evaluation) = report.evaluation {
+            let accuracy = 100.0 * evaluation.top1();
+            self.tested = format!("  test {accuracy:.2} %");
+            tested = format!("  test accuracy {accuracy:.2} %");
+            if let Some(top5) = evaluation.top5() {
+                tested += &format!(", top-5 {:.2} %", 100.0 * top5);
+            }
+        }
         let line = format!(
-            "{:6}  epoch {}/{}  loss {loss:.4}  test accuracy {accuracy:.2} %  {:.2} ms/step  {:.1} s",
+            "{:6}  epoch {}/{}  loss {loss:.4}{tested}  {:.2} ms/step  {:.1} s{}",
             title(self.variant),
             report.epoch,
             report.epochs,
             report.ms_per_step(),
-            report.train_time.as_secs_f64()
+            report.train_time.as_secs_f64(),
+            waiting(waited)
         );
         // On a terminal the bar says it all; its last word stays.
         if self.bar.is_none() || report.epoch == report.epochs {
@@ -214,7 +219,7 @@ impl Callback for Progress<'_> {
         }
         let guessing = (self.classes as f64).ln();
         // A mean over an epoch's few steps may be high although the last of them know better.
-        let is_guess = report.evaluation.top1() * (self.classes as f64) < 2.0;
+        let is_guess = report.evaluation.is_none_or(|e| e.top1() * (self.classes as f64) < 2.0);
         if report.epoch == 1 && loss > 0.9 * guessing && is_guess {
             self.say(&format!(
                 "the loss is still flat after the first epoch: {loss:.3}, and guessing among {} classes has {guessing:.3}; {}",
@@ -223,6 +228,16 @@ impl Callback for Progress<'_> {
         }
         Ok(())
     }
+}
+
+/// Images for each second, with as many digits as mean something.
+fn speed(images_per_s: f64) -> String {
+    if images_per_s < 100.0 { format!("{images_per_s:.1}") } else { format!("{images_per_s:.0}") }
+}
+
+/// That images were waited for, where it is worth a word.
+fn waiting(share: f64) -> String {
+    if share < 0.005 { String::new() } else { format!("  {:.0} % waiting for data", 100.0 * share) }
 }
 
 /// Seconds as people write them.
@@ -236,7 +251,7 @@ fn clock(seconds: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::clock;
+    use super::{clock, speed, waiting};
 
     #[test]
     fn times_read_like_a_clock() {
@@ -244,5 +259,11 @@ mod tests {
             [clock(0.4), clock(61.0), clock(3599.6), clock(36_061.0)],
             ["0:00", "1:01", "1:00:00", "10:01:01"]
         );
+    }
+
+    #[test]
+    fn speeds_and_waits_are_short() {
+        assert_eq!([speed(3.14159), speed(99.0), speed(3401.7)], ["3.1", "99.0", "3402"]);
+        assert_eq!([waiting(0.0), waiting(0.004), waiting(0.126)], ["", "", "  13 % waiting for data"]);
     }
 }

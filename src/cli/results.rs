@@ -44,6 +44,10 @@ impl Results<'_> {
         };
         let accuracy = PUBLISHED_ACCURACY.join(" / ");
         row("test accuracy", &|p| format!("{:.2} %", 100.0 * p.top1), &accuracy);
+        if there.iter().any(|(_, part)| part.top5.is_some()) {
+            let per_cent = |share: f64| format!("{:.2} %", 100.0 * share);
+            row("top-5 accuracy", &|p| p.top5.map_or("-".into(), per_cent), "");
+        }
         row("time per step", &|p| milliseconds(p.ms_per_step), PUBLISHED_STEP);
         row("checkpoint", &|p| format!("{:.1} kB", p.checkpoint_bytes as f64 / 1e3), "");
         let mut headed = Table::default();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use simqat::data::Dataset;
 use simqat::gpu::Gpu;
-use simqat::nn::models::LeNet5Init;
+use simqat::nn::models::ModelInit;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant};
 use simqat::{Error, Result};
@@ -105,12 +105,24 @@ fn compare(recipe: &Recipe, checkpoint: &Checkpoint, console: &Console) -> Resul
         ("model", old.model != recipe.model),
         ("data", old.data.normalization != recipe.data.normalization),
         ("optimizer", old.optimizer != recipe.optimizer),
+        ("schedule", old.schedule != recipe.schedule),
         ("simqat", old.simqat != recipe.simqat),
     ];
     for (section, _) in differing.into_iter().filter(|(_, differs)| *differs) {
         console.warn(format!(
             "[{section}] is not what the checkpoint was trained with; the result will be another than without the stop"
         ));
+    }
+    let decides = |recipe: &Recipe| {
+        // With a constant rate, a training may be made longer without changing what was.
+        let epochs = (!recipe.schedule.is_constant()).then_some(recipe.train.epochs);
+        (epochs, recipe.train.label_smoothing)
+    };
+    if decides(&old) != decides(recipe) {
+        console.warn(
+            "train.epochs (to which the schedule goes) or train.label_smoothing is not what the checkpoint was trained \
+             with; the result will be another than without the stop",
+        );
     }
     Ok(())
 }
@@ -167,10 +179,10 @@ impl Training<'_> {
             stop: &self.stop,
         };
         let advice = match self.recipe.model.init {
-            LeNet5Init::ModelZoo => {
+            ModelInit::ModelZoo => {
                 "the model zoo's small initial values start slowly, and [model] init = \"he\" in the recipe at once"
             }
-            LeNet5Init::He => "try another optimizer.learning_rate",
+            ModelInit::He => "try another optimizer.learning_rate",
         };
         let mut progress = Progress::new(self.console, variant, self.data.classes, advice, self.start);
         let done = job.run(self.gpu, &mut progress)?;

@@ -18,6 +18,7 @@ pub fn catalogue() -> Vec<Entry> {
         super::counter::variants(),
         super::elementwise::variants(),
         super::gemm::variants(),
+        super::gradient::variants(),
         super::learned_step::variants(),
         super::loss::variants(),
         super::momentum::variants(),

@@ -81,6 +81,8 @@ impl Unary {
 pub enum Binary {
     /// a + b
     Add,
+    /// max(a + b, 0)
+    AddRelu,
     /// a - b
     Sub,
     /// a * b
@@ -112,8 +114,9 @@ pub enum Binary {
 }
 
 impl Binary {
-    const ALL: [Binary; 15] = [
+    const ALL: [Binary; 16] = [
         Binary::Add,
+        Binary::AddRelu,
         Binary::Sub,
         Binary::Mul,
         Binary::Div,
@@ -133,6 +136,7 @@ impl Binary {
     fn name(self) -> &'static str {
         match self {
             Binary::Add => "add",
+            Binary::AddRelu => "add_relu",
             Binary::Sub => "sub",
             Binary::Mul => "mul",
             Binary::Div => "div",

@@ -9,6 +9,7 @@ pub mod counter;
 pub mod elementwise;
 pub mod gemm;
 pub mod geometry;
+pub mod gradient;
 mod lanes;
 pub mod learned_step;
 pub mod loss;

@@ -9,8 +9,8 @@ use crate::tensor::{DType, Tensor};
 
 params!(MomentumParams { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 });
 
-fn shader(unroll: u32) -> ShaderSpec {
-    ShaderSpec::new("optim/momentum.wgsl").with("unroll", unroll)
+fn shader(unroll: u32, scaled: bool) -> ShaderSpec {
+    ShaderSpec::new("optim/momentum.wgsl").with("unroll", unroll).with("scaled", scaled)
 }
 
 /// What the update reads besides the parameter and its gradient.
@@ -19,13 +19,15 @@ pub struct Settings<'a> {
     pub rate: &'a Tensor,
     /// u32 [>= 3]; where the third is not 0, nothing changes (see [`super::loss::tally`]).
     pub progress: &'a Tensor,
+    /// Factor of the gradient, f32 `[1]`, such as [`super::gradient::clip`] gives; none is 1.
+    pub factor: Option<&'a Tensor>,
     /// Share of the last step's velocity that stays.
     pub momentum: f32,
     /// Factor of the parameter that is added to its gradient.
     pub weight_decay: f32,
 }
 
-/// v = momentum * v + g + weight_decay * p, then p = p - rate * v; both in place.
+/// v = momentum * v + factor * g + weight_decay * p, then p = p - rate * v; both in place.
 ///
 /// # Errors
 /// Where shapes disagree, or the device has failed.
@@ -40,12 +42,16 @@ pub fn update(
     settings.progress.expect(DType::U32)?;
     let vectors = parameter.count().div_ceil(4);
     let (unroll, threads) = spread(vectors);
-    parameter
+    let mut launch = parameter
         .gpu()
-        .launch(shader(unroll))
+        .launch(shader(unroll, settings.factor.is_some()))
         .bind(gradient.buffer())
         .bind(settings.rate.buffer())
-        .bind(settings.progress.buffer())
+        .bind(settings.progress.buffer());
+    if let Some(factor) = settings.factor {
+        launch = launch.bind(factor.buffer());
+    }
+    launch
         .bind(velocity.buffer())
         .bind(parameter.buffer())
         .params(&MomentumParams {
@@ -58,5 +64,6 @@ pub fn update(
 }
 
 pub(super) fn variants() -> Vec<Entry> {
-    [1, 4].map(|unroll| entry(shader(unroll), MomentumParams::LAYOUT)).into()
+    let each = |unroll| [false, true].map(|scaled| entry(shader(unroll, scaled), MomentumParams::LAYOUT));
+    [1, 4].into_iter().flat_map(each).collect()
 }

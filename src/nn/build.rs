@@ -127,12 +127,33 @@ impl NetworkBuilder {
 
     /// Adds max pooling over squares of `size`, moved by their own size.
     pub fn max_pool2d(self, name: &str, size: usize) -> Self {
-        self.then(name, Layer::MaxPool2d(Window::square(size)))
+        self.max_pool2d_with(name, Window::square(size))
+    }
+
+    /// Adds max pooling over any windows.
+    pub fn max_pool2d_with(self, name: &str, window: Window) -> Self {
+        self.then(name, Layer::MaxPool2d(window))
     }
 
     /// Adds average pooling over squares of `size`, moved by their own size.
     pub fn avg_pool2d(self, name: &str, size: usize) -> Self {
         self.then(name, Layer::AvgPool2d { window: Window::square(size), count_padding: true })
+    }
+
+    /// Adds the mean of each whole plane: [C, H, W] to [C, 1, 1].
+    pub fn global_avg_pool2d(self, name: &str) -> Self {
+        let kernel = match self.nodes[self.last()].shape[..] {
+            [_, height, width] => [height, width],
+            // What is no image is told by the layer's check.
+            _ => [1, 1],
+        };
+        let window = Window { kernel, stride: kernel, padding: [0; 2] };
+        self.then(name, Layer::AvgPool2d { window, count_padding: true })
+    }
+
+    /// Adds the sum of two layers' outputs.
+    pub fn add(self, name: &str, inputs: [NodeId; 2]) -> Self {
+        self.node(name, Layer::Add, &inputs)
     }
 
     /// Adds the step from images to rows.
@@ -150,12 +171,18 @@ impl NetworkBuilder {
     /// # Errors
     /// The first mistake made on the way, with the layer's name; or where the device has failed.
     pub fn build(self, gpu: &Gpu, seed: u64) -> Result<Network> {
+        let name = self.name.clone();
+        Network::draw(gpu, &name, self.into_graph()?, seed)
+    }
+
+    /// The layers alone, without parameters: what shapes and names need.
+    ///
+    /// # Errors
+    /// The first mistake made on the way, with the layer's name.
+    pub fn into_graph(self) -> Result<Graph> {
         match self.mistake {
             Some(mistake) => Err(mistake),
-            None => {
-                let graph = Graph { output: self.nodes.len() - 1, nodes: self.nodes };
-                Network::draw(gpu, &self.name, graph, seed)
-            }
+            None => Ok(Graph { output: self.nodes.len() - 1, nodes: self.nodes }),
         }
     }
 }

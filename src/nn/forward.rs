@@ -244,6 +244,7 @@ impl Runner<'_> {
             Layer::MaxPool2d(window) => ops::max_pool2d(&inputs[0], window),
             Layer::AvgPool2d { window, count_padding } => ops::avg_pool2d(&inputs[0], window, *count_padding),
             Layer::Flatten => ops::flatten(&inputs[0]),
+            Layer::Add if relu => ops::add_relu(&inputs[0], &inputs[1]),
             Layer::Add => ops::add(&inputs[0], &inputs[1]),
             Layer::Custom(custom) => {
                 let own = custom.parameters();

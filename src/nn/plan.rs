@@ -11,7 +11,7 @@ use crate::ops::Activation;
 pub(super) enum Step {
     /// One layer by itself.
     Layer(NodeId),
-    /// A convolution, dense layer or normalization whose kernel also applies the ReLU behind it.
+    /// A convolution, dense layer, normalization or addition whose kernel also applies the ReLU behind it.
     WithRelu { linear: NodeId, relu: NodeId },
     /// A ReLU and the max pooling behind it. A quantizer on the ReLU's output is applied after the pooling:
     /// it is monotone too, so the largest value rounded is the largest of the rounded values, on a quarter of
@@ -52,9 +52,10 @@ fn step_at(graph: &Graph, id: NodeId) -> Step {
     let next = graph.only_consumer(id);
     let relu = |n: &NodeId| matches!(graph.nodes[*n].layer, Layer::Activation(Activation::Relu));
     match (&node.layer, next) {
-        (Layer::Conv2d(_) | Layer::Dense(_) | Layer::BatchNorm2d(_) | Layer::Conv2dBn(_), Some(relu_id))
-            if relu(&relu_id) && node.quantizers.output.is_none() =>
-        {
+        (
+            Layer::Conv2d(_) | Layer::Dense(_) | Layer::BatchNorm2d(_) | Layer::Conv2dBn(_) | Layer::Add,
+            Some(relu_id),
+        ) if relu(&relu_id) && node.quantizers.output.is_none() => {
             let takes_pool = matches!(step_at(graph, relu_id), Step::ReluPool { .. });
             let bare = graph.nodes[relu_id].quantizers.input.is_none();
             if takes_pool || !bare { Step::Layer(id) } else { Step::WithRelu { linear: id, relu: relu_id } }

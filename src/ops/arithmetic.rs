@@ -12,7 +12,16 @@ use crate::tensor::{Shape, Tensor};
 /// Where the shapes do not broadcast, or the device has failed.
 pub fn add(a: &Var, b: &Var) -> Result<Var> {
     let y = binary(Binary::Add, a.tensor(), b.tensor(), 0.0)?;
-    Var::record(y, &[a, b], || Linear { shapes: shapes(a, b), sign: 1.0 })
+    Var::record(y, &[a, b], || Linear { shapes: shapes(a, b), sign: 1.0, cut: None })
+}
+
+/// max(a + b, 0) in one pass: the end of a residual block. Shapes broadcast as in NumPy.
+///
+/// # Errors
+/// Where the shapes do not broadcast, or the device has failed.
+pub fn add_relu(a: &Var, b: &Var) -> Result<Var> {
+    let y = binary(Binary::AddRelu, a.tensor(), b.tensor(), 0.0)?;
+    Var::record(y.clone(), &[a, b], || Linear { shapes: shapes(a, b), sign: 1.0, cut: Some(y) })
 }
 
 /// a - b; shapes broadcast as in NumPy.
@@ -21,7 +30,7 @@ pub fn add(a: &Var, b: &Var) -> Result<Var> {
 /// Where the shapes do not broadcast, or the device has failed.
 pub fn sub(a: &Var, b: &Var) -> Result<Var> {
     let y = binary(Binary::Sub, a.tensor(), b.tensor(), 0.0)?;
-    Var::record(y, &[a, b], || Linear { shapes: shapes(a, b), sign: -1.0 })
+    Var::record(y, &[a, b], || Linear { shapes: shapes(a, b), sign: -1.0, cut: None })
 }
 
 fn shapes(a: &Var, b: &Var) -> [Shape; 2] {
@@ -32,13 +41,19 @@ fn shapes(a: &Var, b: &Var) -> [Shape; 2] {
 struct Linear {
     shapes: [Shape; 2],
     sign: f32,
+    /// The result, where a ReLU took part: what it cut passes no gradient.
+    cut: Option<Tensor>,
 }
 
 impl Backward for Linear {
     fn backward(&self, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>> {
-        let da = wanted[0].then(|| sum_to(dy, &self.shapes[0])).transpose()?;
+        let dz = match &self.cut {
+            Some(y) => &binary(Binary::ReluGrad, dy, y, 0.0)?,
+            None => dy,
+        };
+        let da = wanted[0].then(|| sum_to(dz, &self.shapes[0])).transpose()?;
         let db = || {
-            let db = sum_to(dy, &self.shapes[1])?;
+            let db = sum_to(dz, &self.shapes[1])?;
             if self.sign < 0.0 { unary(Unary::Neg, &db, 0.0, 0.0) } else { Ok(db) }
         };
         Ok(vec![da, wanted[1].then(db).transpose()?])

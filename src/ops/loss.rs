@@ -11,7 +11,7 @@ use crate::tensor::Tensor;
 pub struct Loss {
     /// Mean over the rows, shape `[1]`.
     pub mean: Var,
-    /// Loss and hit of each row.
+    /// Loss of each row, and what comes before its label.
     pub rows: CrossEntropy,
 }
 
@@ -21,7 +21,17 @@ pub struct Loss {
 /// # Errors
 /// Where shapes disagree, or the device has failed.
 pub fn softmax_cross_entropy(logits: &Var, labels: &Tensor) -> Result<Loss> {
-    let rows = loss::softmax_cross_entropy(logits.tensor(), labels)?;
+    smoothed_cross_entropy(logits, labels, 0.0)
+}
+
+/// As [`softmax_cross_entropy`] with label smoothing e: the target of a row is (1 - e) * one_hot + e / K (Szegedy et al. 2016,
+/// section 7; PyTorch: `CrossEntropyLoss(label_smoothing=e)`. MindSpore's model zoo gives e / (K - 1) to each other class: its
+/// e is this one's times (K - 1) / K).
+///
+/// # Errors
+/// Where shapes disagree, the smoothing is not at least 0 and below 1, or the device has failed.
+pub fn smoothed_cross_entropy(logits: &Var, labels: &Tensor, smoothing: f32) -> Result<Loss> {
+    let rows = loss::softmax_cross_entropy(logits.tensor(), labels, smoothing)?;
     let mean = reduce(Reduction::Mean, &rows.losses, 0..1)?.reshape([1])?;
     let gradient = rows.gradient.clone();
     let mean = Var::record(mean, &[logits], || MeanCrossEntropy { gradient })?;

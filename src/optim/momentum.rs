@@ -15,6 +15,13 @@ pub struct MomentumOptions {
     pub weight_decay: f32,
 }
 
+impl Default for MomentumOptions {
+    /// 0.01 and 0.9, without weight decay.
+    fn default() -> Self {
+        MomentumOptions { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 }
+    }
+}
+
 impl MomentumOptions {
     /// Fails where a value makes no sense, with its name.
     ///
@@ -43,6 +50,7 @@ pub struct Momentum {
     velocities: Vec<Tensor>,
     /// Which parameters decay.
     decays: Vec<bool>,
+    factor: Option<Tensor>,
 }
 
 impl Momentum {
@@ -64,7 +72,15 @@ impl Momentum {
             parameters: parameters.to_vec(),
             velocities: parameters.iter().map(zeros).collect::<Result<_>>()?,
             decays: vec![true; parameters.len()],
+            factor: None,
         })
+    }
+
+    /// Multiplies all gradients by `factor` (f32 `[1]`), as it is on the device when they are used; see
+    /// [`GradientClip`](super::GradientClip).
+    pub fn scaled_by(mut self, factor: &Tensor) -> Self {
+        self.factor = Some(factor.clone());
+        self
     }
 
     /// Lets the third number of `progress` (u32 [>= 3]) hold all updates back where it is not 0; see
@@ -74,9 +90,9 @@ impl Momentum {
         self
     }
 
-    /// Lets the weight decay reach only the parameters of which `decays` is true.
-    pub fn decaying(mut self, decays: impl Fn(&Tensor) -> bool) -> Self {
-        self.decays = self.parameters.iter().map(decays).collect();
+    /// Lets the weight decay reach only the parameters of which `decays` is true; it is given their numbers.
+    pub fn decaying(mut self, decays: impl Fn(usize, &Tensor) -> bool) -> Self {
+        self.decays = self.parameters.iter().enumerate().map(|(index, p)| decays(index, p)).collect();
         self
     }
 
@@ -95,17 +111,22 @@ impl Momentum {
         let settings = Settings {
             rate: &self.rate,
             progress: &self.progress,
+            factor: self.factor.as_ref(),
             momentum: self.options.momentum,
             weight_decay: if self.decays[index] { self.options.weight_decay } else { 0.0 },
         };
         update(parameter, velocity, gradient, &settings)
     }
 
-    /// Changes the size of the steps from here on; recordings follow.
+    /// Changes the size of the steps from here on; recordings follow. Does not wait for the device, and does nothing where
+    /// the steps have that size.
     ///
     /// # Errors
     /// Where it is not a positive number, or the device has failed.
     pub fn set_learning_rate(&mut self, learning_rate: f32) -> Result<()> {
+        if learning_rate == self.options.learning_rate {
+            return Ok(());
+        }
         let options = MomentumOptions { learning_rate, ..self.options };
         options.validate()?;
         self.rate.write_f32(&[learning_rate])?;

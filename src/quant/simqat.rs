@@ -37,11 +37,11 @@ pub const PRACTICALLY_NEVER: u32 = 10_000_000;
 ///
 /// ```
 /// use simqat::gpu::Gpu;
-/// use simqat::nn::models::{LeNet5Init, lenet5};
+/// use simqat::nn::models::{ModelInit, lenet5};
 /// use simqat::quant::{LayerOptions, SimQat};
 ///
 /// let gpu = Gpu::noop();
-/// let network = lenet5(10, LeNet5Init::He).build(&gpu, 1)?;
+/// let network = lenet5(10, ModelInit::He).build(&gpu, 1)?;
 /// let simqat = SimQat::default()
 ///     .quant_delay(900)
 ///     .for_layers("fc*", LayerOptions { weight_bits: Some(4), ..Default::default() });

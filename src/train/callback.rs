@@ -31,10 +31,24 @@ pub struct StepReport {
     pub mean_loss: f64,
     /// Share of correct training images since the last report.
     pub accuracy: f64,
-    /// Size of the optimizer's steps.
+    /// Share of training images since the last report whose label is among the first five classes; none where there are at
+    /// most five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
+    /// Norm of all gradients in this step, before they were clipped; none where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gradient_norm: Option<f64>,
+    /// Size of the optimizer's step in this step.
     pub learning_rate: f32,
     /// Wall-clock time since the last report for each step, in milliseconds.
     pub ms_per_step: f64,
+    /// Training images since the last report by the same time, for each second.
+    pub images_per_s: f64,
+    /// Share of that time in which the device was not asked for anything because images were waited for: near 0, the device
+    /// sets the pace, near 1 the loader does.
+    pub data_wait: f64,
+    /// Seconds that the steps left will take at the pace so far; evaluations come on top.
+    pub seconds_left: f64,
 }
 
 /// An epoch that is over.
@@ -48,8 +62,8 @@ pub struct EpochReport {
     pub steps: usize,
     /// Time for them, without the evaluation.
     pub train_time: Duration,
-    /// On the test images.
-    pub evaluation: Evaluation,
+    /// On the test images; none after an epoch that is not evaluated.
+    pub evaluation: Option<Evaluation>,
 }
 
 impl EpochReport {
@@ -85,7 +99,7 @@ pub trait Callback {
         Ok(())
     }
 
-    /// An epoch is over and evaluated.
+    /// An epoch is over, and evaluated where that was due.
     ///
     /// # Errors
     /// What is returned ends the training.
@@ -154,13 +168,11 @@ pub struct TimeMonitor<W: Write>(pub W);
 impl<W: Write> Callback for TimeMonitor<W> {
     fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
         let time = report.train_time.as_secs_f64() * 1e3;
+        let accuracy = report.evaluation.map(|e| format!(", accuracy: {:.4}", e.top1())).unwrap_or_default();
+        let each = report.ms_per_step();
         say(
             &mut self.0,
-            format_args!(
-                "Train epoch time: {time:.3} ms, per step time: {:.3} ms, accuracy: {:.4}",
-                report.ms_per_step(),
-                report.evaluation.top1()
-            ),
+            format_args!("Train epoch time: {time:.3} ms, per step time: {each:.3} ms{accuracy}"),
         )
     }
 }
@@ -222,16 +234,23 @@ impl Callback for MetricsLog {
     }
 
     fn on_epoch(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
-        self.write(serde_json::json!({
+        let mut object = serde_json::json!({
             "step": trainer.steps_done(),
             "epoch": report.epoch,
-            "test": report.evaluation,
             "ms_per_step": report.ms_per_step(),
-        }))
+        });
+        if let Some(evaluation) = report.evaluation {
+            object["test"] = serde_json::json!(evaluation);
+            object["test"]["top1"] = evaluation.top1().into();
+            if let Some(top5) = evaluation.top5() {
+                object["test"]["top5"] = top5.into();
+            }
+        }
+        self.write(object)
     }
 }
 
-/// Saves the training every so many steps and at its end, and keeps the newest few.
+/// Saves the training every so many steps and at its end, and keeps the newest few; if asked to, the best besides.
 pub struct ModelCheckpoint {
     folder: PathBuf,
     prefix: String,
@@ -239,7 +258,13 @@ pub struct ModelCheckpoint {
     keep: usize,
     metadata: Vec<(String, String)>,
     written: Vec<PathBuf>,
+    keeps_best: bool,
+    /// The best accuracy on the test images so far.
+    best: Option<f64>,
 }
+
+/// Under this key, the best checkpoint says its accuracy.
+const TOP1: &str = "top1";
 
 impl ModelCheckpoint {
     /// Files `{prefix}-{step}.safetensors` in `folder`. `metadata` goes into each.
@@ -267,11 +292,21 @@ impl ModelCheckpoint {
             keep,
             metadata,
             written: Vec::new(),
+            keeps_best: false,
+            best: None,
         })
     }
 
+    /// With `keep`, the training is saved as `{prefix}-best.safetensors` too whenever an evaluation finds a higher top-1
+    /// accuracy than all before; of equal ones, the first stays.
+    pub fn keeping_best(mut self, keep: bool) -> Self {
+        self.keeps_best = keep;
+        self
+    }
+
     /// Counts the files that an earlier part of the same training left, up to `step`, as written: they take
-    /// part in keeping the newest few.
+    /// part in keeping the newest few. The best of those steps stays the best; one of a later step is of another course of
+    /// the training and gives way to the next evaluation.
     ///
     /// # Errors
     /// Where the folder cannot be read.
@@ -289,7 +324,34 @@ impl ModelCheckpoint {
         }
         found.sort();
         self.written = found.into_iter().map(|(_, path)| path).collect();
+        let best = self.best_path();
+        if self.keeps_best && best.exists() {
+            let best = checkpoint::Checkpoint::read(best)?;
+            let is_earlier = best.step().is_some_and(|at| at <= step && step > 0);
+            self.best = best.metadata(TOP1).filter(|_| is_earlier).and_then(|top1| top1.parse().ok());
+        }
         Ok(self)
+    }
+
+    /// Where the best is kept.
+    pub fn best_path(&self) -> PathBuf {
+        self.folder.join(format!("{}-best.safetensors", self.prefix))
+    }
+
+    /// Saves the training as the best where it is asked to keep that, and `evaluation` finds it to be.
+    ///
+    /// # Errors
+    /// Where the file cannot be written, or the device has failed.
+    pub fn keep_if_best(&mut self, trainer: &Trainer, evaluation: &Evaluation) -> Result<()> {
+        let top1 = evaluation.top1();
+        if !self.keeps_best || self.best.is_some_and(|best| best >= top1) {
+            return Ok(());
+        }
+        let mut metadata = self.metadata.clone();
+        metadata.push((TOP1.into(), top1.to_string()));
+        checkpoint::save_training(trainer, self.best_path(), &metadata)?;
+        self.best = Some(top1);
+        Ok(())
     }
 
     /// The newest file that was written.
@@ -339,6 +401,10 @@ impl Callback for ModelCheckpoint {
     fn after_step(&mut self, trainer: &Trainer) -> Result<()> {
         let due = trainer.steps_done().is_multiple_of(self.every_steps);
         if due { self.save(trainer) } else { Ok(()) }
+    }
+
+    fn on_epoch(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
+        report.evaluation.map_or(Ok(()), |evaluation| self.keep_if_best(trainer, &evaluation))
     }
 
     fn on_end(&mut self, trainer: &Trainer) -> Result<()> {

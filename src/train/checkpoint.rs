@@ -46,8 +46,7 @@ pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(Str
     let mut all = metadata.to_vec();
     all.push(("step".into(), trainer.steps_done().to_string()));
     all.push(("seed".into(), trainer.options().seed.to_string()));
-    let (batch, images) = trainer.batch_of();
-    all.push(("batch".into(), format!("{batch} of {images} images")));
+    all.push(("batch".into(), trainer.step_in_words()));
     write(path.as_ref(), trainer.network().name(), &tensors, all)
 }
 
@@ -260,8 +259,7 @@ impl Checkpoint {
                 ),
             ));
         }
-        let (batch, images) = trainer.batch_of();
-        let batch = format!("{batch} of {images} images");
+        let batch = trainer.step_in_words();
         if let Some(saved) = self.metadata("batch").filter(|saved| *saved != batch) {
             return Err(Error::bad_file(
                 &self.path,

@@ -7,11 +7,14 @@ pub mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod feed;
+mod options;
 mod post_training;
 mod recipe;
 mod report;
+mod reports;
 mod run;
 mod trainer;
+pub mod weights;
 
 pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{
@@ -19,8 +22,11 @@ pub use callback::{
 };
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, Normalization};
+pub use options::{RunMode, TrainerOptions};
 pub use post_training::PostTraining;
-pub use recipe::{CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, TrainRecipe};
+pub use recipe::{
+    CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, ResNetRecipe, TrainRecipe,
+};
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};
-pub use trainer::{Outcome, RunMode, StopFlag, Trainer, TrainerOptions};
+pub use trainer::{Outcome, StopFlag, Trainer};

@@ -1,15 +1,18 @@
 //! Recipes: everything that decides about a training, as text.
 
+mod model;
+mod training;
+
 use std::path::Path;
 
+pub use model::{ModelRecipe, ResNetRecipe};
 use serde::{Deserialize, Serialize};
+pub use training::{CheckpointRecipe, OptimizerRecipe, TrainRecipe};
 
 use super::feed::Normalization;
-use super::trainer::{RunMode, TrainerOptions};
 use crate::gpu::Gpu;
-use crate::nn::models::{LeNet5Init, convbn, lenet5};
-use crate::nn::{Network, NetworkBuilder};
-use crate::optim::MomentumOptions;
+use crate::nn::Network;
+use crate::optim::Schedule;
 use crate::quant::{SimQat, Style};
 use crate::{Error, Result, settings};
 
@@ -28,19 +31,12 @@ pub struct Recipe {
     pub train: TrainRecipe,
     /// By what steps.
     pub optimizer: OptimizerRecipe,
+    /// How the size of the steps changes.
+    pub schedule: Schedule,
     /// What is kept.
     pub checkpoint: CheckpointRecipe,
     /// How the quantized variant is quantized.
     pub simqat: SimQat,
-}
-
-/// The network of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelRecipe {
-    /// "lenet5" or "convbn"
-    pub name: String,
-    /// Initial values.
-    pub init: LeNet5Init,
 }
 
 /// The data of a recipe.
@@ -60,48 +56,13 @@ pub struct DataRecipe {
     pub sample_epochs: usize,
 }
 
-/// The loop of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainRecipe {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// "graph" or "eager"
-    pub mode: RunMode,
-    /// Steps between two reports.
-    pub log_every: usize,
-    /// Batches that the observers see before the first step of the quantized variant; 0: none.
-    pub calibrate_batches: usize,
-    /// Batches over which the statistics of normalizations are estimated anew behind the last step; 0: none.
-    pub reestimate_batches: usize,
-}
-
-/// The optimizer of a recipe: SGD with momentum.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct OptimizerRecipe {
-    /// Size of a step.
-    pub learning_rate: f32,
-    /// Share of the last step that stays.
-    pub momentum: f32,
-    /// Factor of a weight that is added to its gradient. Biases, scales and shifts do not decay.
-    pub weight_decay: f32,
-}
-
-/// What a run keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CheckpointRecipe {
-    /// Steps between two checkpoints.
-    pub every_steps: usize,
-    /// How many of the newest stay.
-    pub keep: usize,
-}
-
 impl Default for Recipe {
     /// LeNet5 on MNIST as in the MindSpore model zoo; `recipes/lenet5-mnist.toml` says the same.
     fn default() -> Self {
         Recipe {
             name: "lenet5-mnist".into(),
             seed: 1,
-            model: ModelRecipe { name: "lenet5".into(), init: LeNet5Init::ModelZoo },
+            model: ModelRecipe::default(),
             data: DataRecipe {
                 name: "mnist".into(),
                 batch: 32,
@@ -109,15 +70,10 @@ impl Default for Recipe {
                 normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
                 sample_epochs: 40,
             },
-            train: TrainRecipe {
-                epochs: 10,
-                mode: RunMode::Graph,
-                log_every: 50,
-                calibrate_batches: 0,
-                reestimate_batches: 0,
-            },
-            optimizer: OptimizerRecipe { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.0 },
-            checkpoint: CheckpointRecipe { every_steps: 1875, keep: 10 },
+            train: TrainRecipe::default(),
+            optimizer: OptimizerRecipe::default(),
+            schedule: Schedule::default(),
+            checkpoint: CheckpointRecipe::default(),
             simqat: SimQat::default().quant_delay(900),
         }
     }
@@ -198,7 +154,6 @@ impl Recipe {
     pub fn validate(&self) -> Result<()> {
         let positive = [
             ("train.epochs", self.train.epochs),
-            ("train.log_every", self.train.log_every),
             ("data.batch", self.data.batch),
             ("data.eval_batch", self.data.eval_batch),
             ("data.sample_epochs", self.data.sample_epochs),
@@ -215,25 +170,9 @@ impl Recipe {
                 self.name
             )));
         }
-        self.builder(1)?;
-        self.optimizer().validate()?;
+        self.model.builder(1)?;
+        self.trainer_options().validate()?;
         self.simqat.validate()
-    }
-
-    fn optimizer(&self) -> MomentumOptions {
-        let OptimizerRecipe { learning_rate, momentum, weight_decay } = self.optimizer;
-        MomentumOptions { learning_rate, momentum, weight_decay }
-    }
-
-    /// Options of the training loop.
-    pub fn trainer_options(&self) -> TrainerOptions {
-        TrainerOptions {
-            epochs: self.train.epochs,
-            seed: self.seed,
-            mode: self.train.mode,
-            log_every: self.train.log_every,
-            optimizer: self.optimizer(),
-        }
     }
 
     /// The float network for so many classes, with the initial values of the seed.
@@ -241,20 +180,7 @@ impl Recipe {
     /// # Errors
     /// Where the device has failed.
     pub fn network(&self, gpu: &Gpu, classes: usize) -> Result<Network> {
-        self.builder(classes)?.build(gpu, self.seed)
-    }
-
-    fn builder(&self, classes: usize) -> Result<NetworkBuilder> {
-        match (self.model.name.as_str(), self.model.init) {
-            ("lenet5", init) => Ok(lenet5(classes, init)),
-            ("convbn", LeNet5Init::He) => Ok(convbn(classes)),
-            ("convbn", LeNet5Init::ModelZoo) => Err(Error::Invalid(
-                "model.init = \"model_zoo\": the model zoo has no \"convbn\"; use \"he\"".into(),
-            )),
-            (other, _) => {
-                Err(Error::Invalid(format!("model.name = \"{other}\": there are \"lenet5\" and \"convbn\"")))
-            }
-        }
+        self.model.builder(classes)?.build(gpu, self.seed)
     }
 }
 
@@ -352,7 +278,12 @@ mod tests {
             ("[simqat.layer.x]\nweight_bits = 1", &["simqat.layer.\"x\".weight_bits = 1", "2 to 8"]),
             ("[simqat]\nstyle = \"tflite\"", &["tflite", "golden_stick"]),
             ("[simqat]\nfreeze_bn = -1", &["-1"]),
-            ("[model]\nname = \"vgg\"", &["vgg", "lenet5"]),
+            ("[model]\nname = \"vgg\"", &["vgg", "lenet5", "resnet50"]),
+            ("[model]\nname = \"resnet51\"", &["resnet51", "resnet50"]),
+            ("[model.resnet]\nstem = \"tiny\"", &["tiny", "cifar"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nimage = 0", &["model.resnet.image = 0"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nwidth = 0", &["model.resnet.width = 0"]),
+            ("[model]\nname = \"resnet18\"\n[model.resnet]\nbn_eps = 0.0", &["model.resnet.bn_eps = 0"]),
             ("[model]\nname = \"convbn\"", &["model.init = \"model_zoo\"", "he"]),
             ("[simqat.activations]\nper_channel = true", &["per_channel", "not supported"]),
             ("[data]\nbatch = 0", &["data.batch = 0"]),

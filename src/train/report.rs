@@ -31,6 +31,9 @@ pub struct Summary {
 pub struct TrainingSummary {
     /// Share of correct test images at the end.
     pub top1: f64,
+    /// Share of them whose label is among the first five classes; none where there are at most five.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
     /// Time of a step, the median over the epochs.
     pub ms_per_step: f64,
     /// Size of the last checkpoint.

@@ -123,17 +123,20 @@ impl Recipe {
         }
     }
 
-    /// Options that have no effect in a training of so many steps.
+    /// Options that have no effect in a training of so many steps. Delays and freezing count the passes of all of them.
     ///
     /// # Errors
     /// Where the options cannot be used.
     pub fn lint_for(&self, variant: Variant, classes: usize, steps: usize) -> Result<Vec<Finding>> {
         // Shapes and names need no driver.
         let gpu = Gpu::noop();
+        let steps = steps.saturating_mul(self.train.accumulate);
         let mut findings = match variant {
             Variant::Float => Vec::new(),
             Variant::SimQat => self.simqat.lint_for(&self.network(&gpu, classes)?, steps),
         };
+        findings.extend(self.model.lint());
+        findings.extend(self.lint_training());
         let batches = self.train.reestimate_batches;
         if batches > 0 {
             let network = self.variant_network(&gpu, classes, variant)?;
@@ -158,6 +161,7 @@ impl Recipe {
             ("variant".into(), variant.name().into()),
             ("recipe".into(), self.to_toml()?),
             ("data".into(), data.name.clone()),
+            ("classes".into(), data.classes.to_string()),
         ])
     }
 
@@ -238,6 +242,7 @@ impl Job<'_> {
             settings.keep,
             metadata,
         )?
+        .keeping_best(settings.best)
         .going_on_from(trainer.steps_done())?;
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
@@ -247,20 +252,23 @@ impl Job<'_> {
         if outcome == Outcome::Finished && batches > 0 {
             trainer.reestimate_batch_norm(batches)?;
             checkpoints.save_again(&trainer)?;
-            times.last = Some(trainer.evaluate(&test)?);
+            let evaluation = trainer.evaluate(&test)?;
+            checkpoints.keep_if_best(&trainer, &evaluation)?;
+            times.last = Some(evaluation);
         }
         let checkpoint = checkpoints.newest().map(Path::to_path_buf).unwrap_or_default();
         let summary = match outcome {
             Outcome::Stopped { .. } => None,
-            Outcome::Finished => Some(TrainingSummary {
-                top1: match times.last {
-                    Some(evaluation) => evaluation.top1(),
-                    // Resumed at the very end: there was no epoch left.
-                    None => trainer.evaluate(&test)?.top1(),
-                },
-                ms_per_step: times.median(),
-                checkpoint_bytes: std::fs::metadata(&checkpoint).map_or(0, |m| m.len()),
-            }),
+            Outcome::Finished => {
+                // Resumed at the very end, there was no epoch left.
+                let evaluation = times.last.map_or_else(|| trainer.evaluate(&test), Ok)?;
+                Some(TrainingSummary {
+                    top1: evaluation.top1(),
+                    top5: evaluation.top5(),
+                    ms_per_step: times.median(),
+                    checkpoint_bytes: std::fs::metadata(&checkpoint).map_or(0, |m| m.len()),
+                })
+            }
         };
         Ok(Done { outcome, checkpoint, summary })
     }
@@ -284,7 +292,7 @@ struct EpochTimes {
 impl Callback for EpochTimes {
     fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
         self.ms_per_step.push(report.ms_per_step());
-        self.last = Some(report.evaluation);
+        self.last = report.evaluation.or(self.last);
         Ok(())
     }
 }

@@ -5,45 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::callback::{Callback, EpochReport, StepReport};
+use super::callback::{Callback, EpochReport};
 use super::diagnose::first_non_finite;
 use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
+use super::options::{RunMode, TrainerOptions};
+use super::reports::{Circumstances, NotFinite, Reports, not_finite};
 use crate::gpu::{Gpu, Readback, Recording};
-use crate::kernel::loss::{HISTORY, tally};
+use crate::kernel::elementwise::fill;
+use crate::kernel::loss::{ENTRY, HISTORY, tally};
 use crate::nn::Network;
-use crate::ops::softmax_cross_entropy;
-use crate::optim::{Momentum, MomentumOptions};
+use crate::ops::smoothed_cross_entropy;
+use crate::optim::{GradientClip, GradientSums, Momentum, Span};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
-
-/// How steps run. Both give the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunMode {
-    /// Each step is built anew.
-    Eager,
-    /// The first step is recorded and replayed.
-    #[default]
-    Graph,
-}
-
-/// Options of a [`Trainer`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TrainerOptions {
-    /// Passes over the training images.
-    pub epochs: usize,
-    /// Draws the order of the images.
-    pub seed: u64,
-    /// Eager or recorded.
-    pub mode: RunMode,
-    /// Steps between two reports, at most 512.
-    pub log_every: usize,
-    /// Of the optimizer.
-    pub optimizer: MomentumOptions,
-}
 
 /// Asks a training to end after the step under way; a signal handler may hold a clone.
 #[derive(Clone, Debug, Default)]
@@ -79,23 +54,29 @@ pub struct Trainer {
     optimizer: Momentum,
     /// Which of the network's parameters the optimizer moves, in its order.
     trainable: Vec<usize>,
+    /// Where a step takes several passes: the sums of their gradients, and which of them there are.
+    sums: Option<GradientSums>,
+    summed: Vec<bool>,
+    clip: Option<GradientClip>,
     feed: Feed,
     options: TrainerOptions,
-    /// u32 [batch of the epoch, step, halted, -]
+    /// u32 [batch of the epoch, step, halted, passes of the step that are done]
     progress: Tensor,
     history: Tensor,
-    recording: Option<Recording>,
+    recordings: [Option<Recording>; 2],
     steps_done: usize,
     /// The epoch whose order the device holds.
     shuffled: Option<usize>,
     reports: Reports,
 }
 
-/// Steps whose losses were asked for or delivered.
-struct Reports {
-    reading: Option<(usize, Readback)>,
-    delivered: usize,
-    since: Instant,
+/// What the device is asked for at once, and what one recording holds.
+#[derive(Clone, Copy)]
+enum Work {
+    /// A batch forwards and backwards; the update too, where it is all of a step.
+    Pass,
+    /// The update from the sums of several passes.
+    Update,
 }
 
 impl Trainer {
@@ -103,37 +84,55 @@ impl Trainer {
     ///
     /// # Errors
     /// Where an option makes no sense, the network does not take the feed's images or has no output for a
-    /// label, or the device has failed.
+    /// label, an epoch has fewer batches than a step, or the device has failed.
     pub fn new(network: Network, feed: Feed, options: TrainerOptions) -> Result<Trainer> {
-        if options.log_every == 0 || options.log_every > HISTORY / 2 {
+        options.validate()?;
+        feed.check_fits(&network)?;
+        if feed.whole_batches() < options.accumulate {
             return Err(Error::Invalid(format!(
-                "train.log_every = {}: it must be at least 1 and at most {}",
-                options.log_every,
-                HISTORY / 2
+                "train.accumulate = {}: a step takes so many batches, and an epoch has {} of {} images",
+                options.accumulate,
+                feed.whole_batches(),
+                feed.batch()
             )));
         }
-        feed.check_fits(&network)?;
         let gpu = network.gpu().clone();
         let progress = Feed::progress(&gpu)?;
         let trainable: Vec<usize> =
             (0..network.parameters().len()).filter(|&i| network.parameters()[i].trainable).collect();
+        let names: Vec<&str> = trainable.iter().map(|&i| network.parameters()[i].name.as_str()).collect();
         let moved: Vec<Tensor> = trainable.iter().map(|&i| network.parameters()[i].tensor.clone()).collect();
+        for pattern in options.unmatched(&names) {
+            log::warn!(
+                "optimizer.no_decay: no parameter of {} has a name like \"{pattern}\"",
+                network.name()
+            );
+        }
         // Weights alone decay: a bias, the scale and shift of a normalization or a learned step, all of them with one axis,
         // would lose what they are for.
-        let is_weight = |tensor: &Tensor| tensor.shape().len() > 1;
-        let optimizer = Momentum::new(&moved, options.optimizer)?.guarded_by(&progress).decaying(is_weight);
+        let decays =
+            |index: usize, tensor: &Tensor| tensor.shape().len() > 1 && options.may_decay(names[index]);
+        let mut optimizer = Momentum::new(&moved, options.optimizer)?.guarded_by(&progress).decaying(decays);
+        let clip =
+            (options.clip_norm > 0.0).then(|| GradientClip::new(&moved, options.clip_norm)).transpose()?;
+        if let Some(clip) = &clip {
+            optimizer = optimizer.scaled_by(clip.factor());
+        }
         Ok(Trainer {
-            history: Tensor::zeros(&gpu, [HISTORY, 2], DType::F32)?,
+            history: Tensor::zeros(&gpu, [HISTORY, ENTRY], DType::F32)?,
+            sums: (options.accumulate > 1).then(|| GradientSums::new(&moved)).transpose()?,
+            summed: vec![false; moved.len()],
             network,
             optimizer,
             trainable,
+            clip,
             feed,
             options,
             progress,
-            recording: None,
+            recordings: [None, None],
             steps_done: 0,
             shuffled: None,
-            reports: Reports { reading: None, delivered: 0, since: Instant::now() },
+            reports: Reports::from(0),
         })
     }
 
@@ -158,12 +157,16 @@ impl Trainer {
         names.zip(self.optimizer.velocities())
     }
 
-    /// Images in a step, and in the whole training split: what a step means depends on both.
-    pub fn batch_of(&self) -> (usize, usize) {
-        (self.feed.batch(), self.feed.len())
+    /// Images in a step, and in the whole training split, in words: what a step means depends on both.
+    pub(super) fn step_in_words(&self) -> String {
+        let (batch, images) = (self.feed.batch(), self.feed.len());
+        match self.options.accumulate {
+            1 => format!("{batch} of {images} images"),
+            passes => format!("{passes} x {batch} of {images} images"),
+        }
     }
 
-    /// The optimizer, to change its learning rate.
+    /// The optimizer, to change its learning rate. A schedule that is not constant sets it again before each step.
     pub fn optimizer_mut(&mut self) -> &mut Momentum {
         &mut self.optimizer
     }
@@ -178,9 +181,9 @@ impl Trainer {
         self.steps_done
     }
 
-    /// Steps in an epoch: whole batches.
+    /// Steps in an epoch, of whole batches; what is left over waits for the next shuffle.
     pub fn steps_per_epoch(&self) -> usize {
-        self.feed.whole_batches()
+        self.feed.whole_batches() / self.options.accumulate
     }
 
     /// Steps of the whole training.
@@ -197,6 +200,11 @@ impl Trainer {
         Ok(self.progress.read_u32()?[2] != 0)
     }
 
+    /// Wall-clock time that the steps so far have waited for images.
+    pub fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn gpu(&self) -> &Gpu {
         self.network.gpu()
     }
@@ -209,7 +217,7 @@ impl Trainer {
         self.steps_done = step;
         self.shuffled = None;
         self.progress.write_u32(&[0, step as u32, 0, 0])?;
-        self.reports = Reports { reading: None, delivered: step, since: Instant::now() };
+        self.reports = Reports::from(step);
         Ok(())
     }
 
@@ -240,11 +248,21 @@ impl Trainer {
             return Ok(());
         }
         self.feed.shuffle(self.options.seed, epoch)?;
-        let batch = self.steps_done % self.steps_per_epoch();
+        let batch = self.steps_done % self.steps_per_epoch() * self.options.accumulate;
         // Only the batch: a flag that was raised stays up until somebody hears of it.
         self.gpu().write(self.progress.buffer(), &(batch as u32).to_le_bytes())?;
         self.shuffled = Some(epoch);
         Ok(())
+    }
+
+    /// The learning rate of step number `step`, from 0.
+    fn rate_of(&self, step: usize) -> f32 {
+        if self.options.schedule.is_constant() {
+            // Somebody may have changed it.
+            return self.optimizer.learning_rate();
+        }
+        let span = Span { steps_per_epoch: self.steps_per_epoch(), epochs: self.options.epochs };
+        self.options.schedule.rate(self.options.optimizer.learning_rate, step, span)
     }
 
     /// Asks the device for one step and returns without waiting for it.
@@ -253,35 +271,74 @@ impl Trainer {
     /// Where the device has failed.
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
-        match self.options.mode {
-            RunMode::Eager => self.compute()?,
-            RunMode::Graph => {
-                if self.recording.is_none() {
-                    let gpu = self.gpu().clone();
-                    self.recording = Some(gpu.record(|| self.compute())?.0);
-                }
-                if let Some(recording) = &self.recording {
-                    recording.replay()?;
-                }
-            }
+        self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
+        for _ in 0..self.options.accumulate {
+            self.ask(Work::Pass)?;
+        }
+        if self.options.accumulate > 1 {
+            self.ask(Work::Update)?;
         }
         self.steps_done += 1;
         Ok(())
     }
 
-    /// One step, as the device is to do it.
-    fn compute(&self) -> Result<()> {
+    fn ask(&mut self, work: Work) -> Result<()> {
+        if self.options.mode == RunMode::Eager {
+            return self.compute(work);
+        }
+        let place = work as usize;
+        if self.recordings[place].is_none() {
+            let gpu = self.gpu().clone();
+            self.recordings[place] = Some(gpu.record(|| self.compute(work))?.0);
+        }
+        match &self.recordings[place] {
+            Some(recording) => recording.replay(),
+            None => Ok(()),
+        }
+    }
+
+    /// The work as the device is to do it.
+    fn compute(&mut self, work: Work) -> Result<()> {
+        let gradients = match (work, &self.sums) {
+            (Work::Pass, None) => self.pass()?,
+            (Work::Pass, Some(sums)) => {
+                let gradients = self.pass()?;
+                for (place, gradient) in there(&gradients) {
+                    sums.add(place, gradient, &self.progress)?;
+                }
+                self.summed = gradients.iter().map(Option::is_some).collect();
+                return Ok(());
+            }
+            (Work::Update, Some(sums)) => {
+                let summed = self.summed.iter().enumerate();
+                summed.map(|(place, &there)| there.then(|| sums.of(place).clone())).collect()
+            }
+            (Work::Update, None) => return Ok(()),
+        };
+        self.update(&gradients)
+    }
+
+    /// One batch forwards and backwards: its share of the gradient of each parameter.
+    fn pass(&self) -> Result<Vec<Option<Tensor>>> {
+        let passes = self.options.accumulate;
         let (images, labels) = self.feed.gather(&self.progress, self.feed.batch())?;
         let pass = self.network.train_pass(&images)?;
-        let loss = softmax_cross_entropy(&pass.output, &labels)?;
-        tally(&loss.rows, &self.history, &self.progress)?;
-        let gradients = pass.tape.backward(&loss.mean)?;
-        for (place, &index) in self.trainable.iter().enumerate() {
-            if let Some(gradient) = pass.leaf(index).and_then(|leaf| gradients.of(leaf)) {
-                self.optimizer.update(place, gradient)?;
-            }
+        let loss = smoothed_cross_entropy(&pass.output, &labels, self.options.label_smoothing)?;
+        tally(&loss.rows, &self.history, &self.progress, passes)?;
+        // From here on all gradients are shares of a mean over the passes, and their sum is that mean.
+        let share = fill(self.gpu(), loss.mean.tensor().shape(), 1.0 / passes as f32)?;
+        let gradients = pass.tape.backward_from(&loss.mean, share)?;
+        let of = |&index: &usize| pass.leaf(index).and_then(|leaf| gradients.of(leaf)).cloned();
+        Ok(self.trainable.iter().map(of).collect())
+    }
+
+    /// Moves each parameter that has a gradient.
+    fn update(&self, gradients: &[Option<Tensor>]) -> Result<()> {
+        if let Some(clip) = &self.clip {
+            there(gradients).try_for_each(|(place, gradient)| clip.measure(place, gradient))?;
+            clip.finish(&self.history, &self.progress, self.options.accumulate)?;
         }
-        Ok(())
+        there(gradients).try_for_each(|(place, gradient)| self.optimizer.update(place, gradient))
     }
 
     /// Steps until `slice` has passed or the training is over, for a host that has other things to do. True
@@ -346,35 +403,21 @@ impl Trainer {
 
     /// Reports the steps up to `upto` from the history that was read after it.
     fn hand_out(&mut self, upto: usize, bytes: &[u8], callbacks: &mut [&mut dyn Callback]) -> Result<()> {
-        let history: Vec<[f32; 2]> = bytemuck::pod_collect_to_vec(bytes);
-        let from = self.reports.delivered.max(upto.saturating_sub(HISTORY));
-        if upto <= from {
-            return Ok(());
-        }
-        let entries = (from..upto).map(|step| history[step % HISTORY]);
-        if let Some(place) = entries.clone().position(|[loss, _]| !loss.is_finite()) {
-            return Err(self.diverged(from + place)?);
-        }
-        let steps = upto - from;
-        let (losses, hits) =
-            entries.fold((0.0, 0.0), |(l, h), [loss, hit]| (l + f64::from(loss), h + f64::from(hit)));
-        let [last_loss, _] = history[(upto - 1) % HISTORY];
-        let now = Instant::now();
-        let report = StepReport {
-            step: upto,
-            epoch: (upto - 1) / self.steps_per_epoch(),
-            step_in_epoch: (upto - 1) % self.steps_per_epoch() + 1,
+        let history: Vec<[f32; ENTRY]> = bytemuck::pod_collect_to_vec(bytes);
+        let now = Circumstances {
             steps_per_epoch: self.steps_per_epoch(),
             total_steps: self.total_steps(),
-            loss: f64::from(last_loss),
-            mean_loss: losses / steps as f64,
-            accuracy: hits / (steps * self.feed.batch()) as f64,
-            learning_rate: self.optimizer.learning_rate(),
-            ms_per_step: (now - self.reports.since).as_secs_f64() * 1e3 / steps as f64,
+            images: self.feed.batch() * self.options.accumulate,
+            classes: self.network.output_shape().count(),
+            learning_rate: self.rate_of(upto.saturating_sub(1)),
+            clips: self.clip.is_some(),
+            waited: self.waited(),
         };
-        self.reports.delivered = upto;
-        self.reports.since = now;
-        callbacks.iter_mut().try_for_each(|callback| callback.on_report(&report))
+        match self.reports.report(upto, &history, &now) {
+            Ok(Some(report)) => callbacks.iter_mut().try_for_each(|callback| callback.on_report(&report)),
+            Ok(None) => Ok(()),
+            Err(found) => Err(self.diverged(&found)?),
+        }
     }
 
     /// Waits for all steps asked for, and fails where the loss of one was not finite. Updates are held back
@@ -384,21 +427,27 @@ impl Trainer {
     /// See above, or where the device has failed.
     pub fn check_finite(&self) -> Result<()> {
         match self.progress.read_u32()?[..] {
-            [_, step, halted, _] if halted != 0 => Err(self.diverged(step as usize)?),
+            [_, step, halted, _] if halted != 0 => {
+                let (step, history) = (step as usize, self.history.read_f32()?);
+                let (entries, _) = history.as_chunks::<ENTRY>();
+                let what = not_finite(entries[step % HISTORY]).unwrap_or("loss");
+                Err(self.diverged(&NotFinite { step, what })?)
+            }
             _ => Ok(()),
         }
     }
 
     /// The error that says at which step and in which layer. The tally has held the update back, so the
     /// parameters are those with which the step was computed.
-    fn diverged(&self, step: usize) -> Result<Error> {
+    fn diverged(&self, found: &NotFinite) -> Result<Error> {
         let (images, _) = self.feed.gather(&self.progress, self.feed.batch())?;
         let place = first_non_finite(&self.network, &images)?;
         let place = place.unwrap_or_else(|| "every layer's output is still finite".into());
         Ok(Error::Diverged(format!(
-            "the loss became NaN or infinite at step {}: {place}; lower optimizer.learning_rate (now {}), or go on \
+            "the {} became NaN or infinite at step {}: {place}; lower optimizer.learning_rate (now {}), or go on \
              from the last good checkpoint",
-            step + 1,
+            found.what,
+            found.step + 1,
             self.optimizer.learning_rate()
         )))
     }
@@ -415,7 +464,8 @@ impl Trainer {
         Ok(())
     }
 
-    /// Trains to the end, or until `stop` is raised; after each epoch the network is evaluated on `test`.
+    /// Trains to the end, or until `stop` is raised; every [`TrainerOptions::eval_every`] epochs and after the last one the
+    /// network is evaluated on `test`.
     ///
     /// # Errors
     /// Where the device has failed, the loss is not finite, or a callback fails.
@@ -425,7 +475,7 @@ impl Trainer {
         callbacks: &mut [&mut dyn Callback],
         stop: &StopFlag,
     ) -> Result<Outcome> {
-        self.reports.since = Instant::now();
+        self.reports.resume_clock(self.waited());
         while self.steps_done < self.total_steps() {
             let start = (Instant::now(), self.steps_done);
             let end = (self.steps_done / self.steps_per_epoch() + 1) * self.steps_per_epoch();
@@ -437,17 +487,13 @@ impl Trainer {
                 return self.stopped(callbacks);
             }
             let train_time = start.0.elapsed();
-            let evaluation = self.evaluate(test)?;
-            let report = EpochReport {
-                epoch: end / self.steps_per_epoch(),
-                epochs: self.options.epochs,
-                steps: end - start.1,
-                train_time,
-                evaluation,
-            };
+            let (epoch, epochs) = (end / self.steps_per_epoch(), self.options.epochs);
+            let due = epoch.is_multiple_of(self.options.eval_every) || epoch == epochs;
+            let evaluation = due.then(|| self.evaluate(test)).transpose()?;
+            let report = EpochReport { epoch, epochs, steps: end - start.1, train_time, evaluation };
             callbacks.iter_mut().try_for_each(|callback| callback.on_epoch(self, &report))?;
             // The evaluation and whatever the callbacks did is not part of a step.
-            self.reports.since = Instant::now();
+            self.reports.resume_clock(self.waited());
             if stop.is_stopped() && self.steps_done < self.total_steps() {
                 return self.stopped(callbacks);
             }
@@ -468,4 +514,9 @@ impl Trainer {
     pub fn evaluate(&self, test: &Feed) -> Result<Evaluation> {
         evaluate(&self.network, test)
     }
+}
+
+/// The gradients that there are, with the numbers of their parameters.
+fn there(gradients: &[Option<Tensor>]) -> impl Iterator<Item = (usize, &Tensor)> {
+    gradients.iter().enumerate().filter_map(|(place, gradient)| Some((place, gradient.as_ref()?)))
 }

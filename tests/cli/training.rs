@@ -93,11 +93,11 @@ fn divergence_stops_with_step_and_layer_and_keeps_the_last_good_checkpoint() {
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_checkpoint() {
-    use simqat::nn::models::{LeNet5Init, lenet5};
+    use simqat::nn::models::{ModelInit, lenet5};
     use simqat::train::checkpoint::save_network;
 
     const LIMITED: &str = "SIMQAT_TEST_LIMITED";
-    let network = lenet5(10, LeNet5Init::He).build(&simqat::gpu::Gpu::noop(), 1).unwrap();
+    let network = lenet5(10, ModelInit::He).build(&simqat::gpu::Gpu::noop(), 1).unwrap();
     if let Some(path) = std::env::var_os(LIMITED) {
         let error = save_network(&network, &path).unwrap_err();
         assert!(error.is_bad_input(), "{error}");

@@ -177,6 +177,7 @@ fn a_scale_of_two_quantizers_gets_the_sum_and_follows_the_optimizer() {
     let settings = Settings {
         rate: &Tensor::from_f32(&gpu, [1], &[0.01]).unwrap(),
         progress: &Tensor::zeros(&gpu, [3], DType::U32).unwrap(),
+        factor: None,
         momentum: 0.9,
         weight_decay: 0.0,
     };

@@ -31,6 +31,17 @@ fn arithmetic_with_every_kind_of_broadcasting() {
 }
 
 #[test]
+fn a_sum_with_relu() {
+    // Sums are odd multiples of 0.05, so no difference reaches over the corner.
+    let tenths = |count: usize| (0..count).map(|i| 0.1 * (i % 5) as f32 - 0.2).collect::<Vec<_>>();
+    for (a, b) in [(&[2, 3, 4][..], &[2, 3, 4][..]), (&[2, 3, 2, 2], &[3, 1, 1])] {
+        let [count, other] = [a, b].map(|shape| shape.iter().product());
+        let inputs = [tensor(a, &apart(count, 1)), tensor(b, &tenths(other))];
+        check(&format!("relu({a:?} + {b:?})"), &inputs, |v| add_relu(&v[0], &v[1]));
+    }
+}
+
+#[test]
 fn a_scalar_factor() {
     for factor in [-1.5, 0.0, 3.0] {
         check(&format!("{factor} x"), &[draw([2, 3], 1)], |v| mul_scalar(&v[0], factor));
@@ -195,6 +206,14 @@ fn softmax_cross_entropy_of_some_rows() {
     let within = GradCheck { absolute: 2e-4, ..GradCheck::default() };
     check_within(within, "cross entropy", &[draw([3, 4], 1)], |v| {
         Ok(softmax_cross_entropy(&v[0], &labels)?.mean)
+    });
+    check_within(within, "smoothed cross entropy", &[draw([3, 4], 1)], |v| {
+        Ok(smoothed_cross_entropy(&v[0], &labels, 0.3)?.mean)
+    });
+    // A row for a workgroup, and the loss in the middle of a graph.
+    check_within(within, "smoothed cross entropy of many classes", &[draw([3, 70], 2), draw([1], 3)], |v| {
+        let loss = smoothed_cross_entropy(&activation(Activation::Tanh, &v[0])?, &labels, 0.3)?.mean;
+        mul(&loss, &v[1])
     });
 }
 

@@ -63,8 +63,9 @@ fn saturating_functions_stay_finite_far_out() {
     assert_close("tanh", &tanh, &[-1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0], 1e-6, 0.0);
 }
 
-const BINARY: [Binary; 15] = [
+const BINARY: [Binary; 16] = [
     Binary::Add,
+    Binary::AddRelu,
     Binary::Sub,
     Binary::Mul,
     Binary::Div,
@@ -86,6 +87,7 @@ fn binary_oracle(op: Binary, a: f32, b: f32, c: f32) -> f32 {
     let (wa, wb) = (f64::from(a), f64::from(b));
     match op {
         Binary::Add => a + b,
+        Binary::AddRelu => (a + b).max(0.0),
         Binary::Sub => a - b,
         Binary::Mul => a * b,
         Binary::Div | Binary::LogGrad => a / b,
@@ -204,7 +206,7 @@ fn every_op_broadcasts_in_every_pattern() {
     ];
     for (i, (a, b)) in patterns.into_iter().enumerate() {
         // All ops for the first pattern, which takes care of the shaders; the index arithmetic is the same.
-        let ops = if i == 0 { &BINARY[..] } else { &BINARY[1..2] };
+        let ops = if i == 0 { &BINARY[..] } else { &[Binary::Sub][..] };
         for &op in ops {
             check_broadcast(op, &a.into(), &b.into());
         }

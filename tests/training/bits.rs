@@ -1,6 +1,6 @@
 //! The same bits again, eager and recorded, stopped and resumed.
 
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::quant::SimQat;
 use simqat::train::checkpoint::{Checkpoint, save_training};
 use simqat::train::{RunMode, Trainer, TrainerOptions};
@@ -26,7 +26,7 @@ fn assert_repeatable(delay: Option<u32>) {
     save_training(&first, &file, &[]).unwrap();
     drop(first);
     // Other values, to see that all of them are replaced.
-    let other = lenet5(10, LeNet5Init::ModelZoo).build(&gpu, 99).unwrap();
+    let other = lenet5(10, ModelInit::ModelZoo).build(&gpu, 99).unwrap();
     let other = match delay {
         Some(delay) => SimQat::default().quant_delay(delay).apply(&other).unwrap(),
         None => other,

@@ -5,9 +5,10 @@ use std::path::Path;
 use simqat::gpu::Gpu;
 use simqat::nn::{Dense, Network};
 use simqat::train::checkpoint::{Checkpoint, save_network, save_training};
-use simqat::train::{ModelCheckpoint, StopFlag, Trainer, TrainerOptions};
+use simqat::train::{Callback, Evaluation, ModelCheckpoint, StopFlag, Trainer, TrainerOptions, evaluate};
 use simqat::{Error, Result};
 
+use super::watching::Watch;
 use super::{
     assert_same_bits, bits, device, digits, few_digits, listed, mnist_feed, network, options, steps, told,
     trainer,
@@ -30,6 +31,69 @@ fn the_newest_few_checkpoints_are_kept() {
     assert_eq!(checkpoints.newest().unwrap(), folder.join(kept[2]));
     let last = Checkpoint::read(checkpoints.newest().unwrap()).unwrap();
     assert_eq!((last.step(), last.metadata("recipe"), last.is_quantized()), (Some(60), Some("mine"), true));
+}
+
+/// What an evaluation would have found.
+fn right(correct: usize) -> Evaluation {
+    Evaluation { correct, in_top5: None, images: 100, loss: 1.0 }
+}
+
+#[test]
+fn the_best_checkpoint_stays() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x-best.safetensors");
+    let mut trainer = trainer(&gpu, None, options());
+    let new = || ModelCheckpoint::new(folder.path(), "x", 1, 1, vec![]).unwrap().keeping_best(true);
+    let best = || Checkpoint::read(&file).unwrap();
+    let mut checkpoints = new();
+    for (correct, step) in [(50, 1), (40, 1), (50, 1), (60, 4), (55, 4)] {
+        steps(&mut trainer, 1);
+        checkpoints.after_step(&trainer).unwrap();
+        checkpoints.keep_if_best(&trainer, &right(correct)).unwrap();
+        assert_eq!(best().step(), Some(step), "{correct}");
+    }
+    assert_eq!(listed(folder.path()), ["x-5.safetensors", "x-best.safetensors"]);
+    assert_eq!(best().metadata("top1"), Some("0.6"));
+
+    // A training that goes on behind it knows it.
+    let mut later = new().going_on_from(5).unwrap();
+    later.keep_if_best(&trainer, &right(60)).unwrap();
+    assert_eq!(best().step(), Some(4));
+    later.keep_if_best(&trainer, &right(61)).unwrap();
+    assert_eq!(best().step(), Some(5));
+    // One that goes on before it will find its own, and so will one that begins.
+    for step in [4, 0] {
+        let mut earlier = new().going_on_from(step).unwrap();
+        earlier.keep_if_best(&trainer, &right(10)).unwrap();
+        assert_eq!(best().metadata("top1"), Some("0.1"));
+        earlier.keep_if_best(&trainer, &right(61)).unwrap();
+    }
+    // Nobody asked for it here.
+    std::fs::remove_file(&file).unwrap();
+    let mut plain = ModelCheckpoint::new(folder.path(), "x", 1, 1, vec![]).unwrap();
+    plain.keep_if_best(&trainer, &right(99)).unwrap();
+    assert!(!file.exists());
+}
+
+#[test]
+fn a_training_keeps_its_best_epoch() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let test = mnist_feed(&gpu, &digits().test.first(200), 200);
+    let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 3, ..options() });
+    let mut checkpoints =
+        ModelCheckpoint::new(folder.path(), "x", 1000, 1, vec![]).unwrap().keeping_best(true);
+    let mut watch = Watch::default();
+    trainer.fit(&test, &mut [&mut checkpoints, &mut watch], &StopFlag::default()).unwrap();
+    let tested: Vec<f64> = watch.epochs.iter().map(|epoch| epoch.evaluation.unwrap().top1()).collect();
+    let highest = tested.iter().copied().fold(0.0, f64::max);
+    let first = tested.iter().position(|&top1| top1 == highest).unwrap();
+    let best = Checkpoint::read(checkpoints.best_path()).unwrap();
+    assert_eq!(best.step(), Some(30 * (first + 1)));
+    let again = network(&gpu, None);
+    best.load_into(&again).unwrap();
+    assert_eq!(evaluate(&again, &test).unwrap().top1(), highest);
 }
 
 /// A checkpoint of a float training after 3 steps.

@@ -2,7 +2,8 @@
 
 #[cfg(feature = "slow-tests")]
 use simqat::data::{self, DataOptions};
-use simqat::train::{Outcome, StopFlag, Trainer, TrainerOptions, evaluate};
+use simqat::nn::models::{ModelInit, lenet5};
+use simqat::train::{Feed, Outcome, StopFlag, Trainer, TrainerOptions, evaluate};
 
 use super::{device, digits, mnist_feed, network, options};
 
@@ -55,8 +56,35 @@ fn an_evaluation_counts_its_last_short_batch_too() {
     let network = network(&gpu, None);
     let by = |batch| evaluate(&network, &mnist_feed(&gpu, &digits().test, batch)).unwrap();
     let (even, uneven) = (by(250), by(300));
-    assert_eq!((even.images, even.correct), (1000, uneven.correct));
+    assert_eq!((even.images, even.correct, even.in_top5), (1000, uneven.correct, uneven.in_top5));
     assert_eq!(uneven.images, 1000);
     // The mean of batch means is rounded differently: f32 sums of up to 300 losses.
     assert!((even.loss - uneven.loss).abs() < 1e-5 * even.loss, "{even:?} {uneven:?}");
+}
+
+#[test]
+fn the_first_five_classes_are_counted_where_there_are_more() {
+    let (gpu, _alone) = device();
+    let (data, network) = (digits().test.first(60), network(&gpu, None));
+    let feed = mnist_feed(&gpu, &data, 60);
+    let found = evaluate(&network, &feed).unwrap();
+    let (images, labels) = feed.gather(&Feed::progress(&gpu).unwrap(), 60).unwrap();
+    let logits = network.predict(&images).unwrap().read_f32().unwrap();
+    let first = |count: usize| {
+        let rows = logits.chunks(10).zip(labels.read_u32().unwrap());
+        let right = rows.filter(|(row, label)| {
+            let mut order: Vec<usize> = (0..10).collect();
+            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+            order[..count].contains(&(*label as usize))
+        });
+        right.count()
+    };
+    assert_eq!((found.correct, found.in_top5), (first(1), Some(first(5))));
+    assert_eq!(found.top5(), Some(first(5) as f64 / 60.0));
+
+    let mut few = data;
+    few.labels.iter_mut().for_each(|label| *label %= 5);
+    let five = lenet5(5, ModelInit::He).build(&gpu, 1).unwrap();
+    let found = evaluate(&five, &mnist_feed(&gpu, &few, 60)).unwrap();
+    assert_eq!((found.in_top5, found.top5()), (None, None));
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 mod learning;
 mod post_training;
 mod stages;
+mod steps;
 mod trouble;
 mod watching;
 
@@ -18,11 +19,11 @@ use simqat::Result;
 use simqat::data::{self, DataOptions, Dataset};
 use simqat::gpu::Gpu;
 use simqat::nn::Network;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::optim::MomentumOptions;
 use simqat::quant::SimQat;
 use simqat::tensor::{DType, Tensor};
-use simqat::train::{Feed, Normalization, RunMode, Trainer, TrainerOptions};
+use simqat::train::{Feed, Normalization, Trainer, TrainerOptions};
 
 /// The device, for one test at a time: a recording takes in whatever is asked of its device meanwhile, and
 /// memory is counted.
@@ -50,17 +51,14 @@ fn few_digits(gpu: &Gpu) -> Feed {
 
 fn options() -> TrainerOptions {
     TrainerOptions {
-        epochs: 10,
-        seed: 1,
-        mode: RunMode::Graph,
-        log_every: 50,
         optimizer: MomentumOptions { learning_rate: 0.01, momentum: 0.9, weight_decay: 1e-4 },
+        ..TrainerOptions::default()
     }
 }
 
 /// LeNet5, quantized from step `delay` on where there is one.
 fn network(gpu: &Gpu, delay: Option<u32>) -> Network {
-    let float = lenet5(10, LeNet5Init::He).build(gpu, 1).unwrap();
+    let float = lenet5(10, ModelInit::He).build(gpu, 1).unwrap();
     match delay {
         Some(delay) => SimQat::default().quant_delay(delay).apply(&float).unwrap(),
         None => float,

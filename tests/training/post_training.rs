@@ -4,7 +4,7 @@ use std::path::Path;
 
 use simqat::data::Dataset;
 use simqat::gpu::Gpu;
-use simqat::nn::models::LeNet5Init;
+use simqat::nn::models::ModelInit;
 use simqat::nn::{BnFold, Network};
 use simqat::quant::{Observer, SimQat};
 use simqat::tensor::DType;
@@ -19,7 +19,7 @@ use super::{assert_same_bits, bits, device, digits, few_digits, network, options
 /// LeNet5 on few digits.
 fn recipe() -> Recipe {
     let mut recipe = Recipe::default();
-    recipe.model.init = LeNet5Init::He;
+    recipe.model.init = ModelInit::He;
     recipe.train.calibrate_batches = 4;
     recipe
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use simqat::gpu::Gpu;
 use simqat::kernel::counter::FROZEN;
 use simqat::kernel::geometry::Padding;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::nn::{BatchNorm2d, BnFold, Conv2d, Dense, Network};
 use simqat::quant::{LayerOptions, Observer, SimQat};
 use simqat::train::checkpoint::Checkpoint;
@@ -129,7 +129,7 @@ fn staged(fold: BnFold) -> SimQat {
 fn lenet5_resumes_in_every_stage() {
     let mut simqat = SimQat::default().quant_delay(4);
     simqat.freeze_observers = 8;
-    let network = |gpu: &Gpu, seed| lenet5(10, LeNet5Init::He).build(gpu, seed).unwrap();
+    let network = |gpu: &Gpu, seed| lenet5(10, ModelInit::He).build(gpu, seed).unwrap();
     Course { network, ..Course::of(simqat) }.assert_resumes(&[2, 6, 10]);
 }
 

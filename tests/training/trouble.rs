@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use simqat::Error;
 use simqat::gpu::Gpu;
-use simqat::nn::models::{LeNet5Init, lenet5};
+use simqat::nn::models::{ModelInit, lenet5};
 use simqat::nn::{Conv2d, Dense, Network};
+use simqat::optim::Schedule;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Feed, ModelCheckpoint, Normalization, StopFlag, Trainer, TrainerOptions, evaluate};
 
@@ -81,7 +82,7 @@ fn no_checkpoint_is_written_behind_a_loss_that_is_no_number() {
 #[test]
 fn labels_and_images_that_do_not_fit_are_found_before_training() {
     let (gpu, _alone) = device();
-    let five = lenet5(5, LeNet5Init::He).build(&gpu, 1).unwrap();
+    let five = lenet5(5, ModelInit::He).build(&gpu, 1).unwrap();
     let test = mnist_feed(&gpu, &digits().test, 250);
     let error = told(evaluate(&five, &test));
     assert!(error.contains("is 9, outside 0..5"), "{error}");
@@ -118,6 +119,13 @@ fn options_that_make_no_sense_are_named_with_their_value() {
     refused(|o| o.optimizer.weight_decay = -1.0, "optimizer.weight_decay = -1");
     refused(|o| o.log_every = 0, "train.log_every = 0");
     refused(|o| o.log_every = 513, "train.log_every = 513");
+    refused(|o| o.eval_every = 0, "train.eval_every = 0");
+    refused(|o| o.accumulate = 0, "train.accumulate = 0");
+    // An epoch of 30 batches.
+    refused(|o| o.accumulate = 31, "train.accumulate = 31");
+    refused(|o| o.label_smoothing = 1.0, "train.label_smoothing = 1");
+    refused(|o| o.clip_norm = f32::NAN, "optimizer.clip_norm = NaN");
+    refused(|o| o.schedule = Schedule::default().warmup(10, 0.0), "schedule.warmup_epochs = 10");
     let error = told(trainer(&gpu, None, options()).optimizer_mut().set_learning_rate(0.0));
     assert!(error.contains("optimizer.learning_rate = 0"), "{error}");
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use simqat::Result;
-use simqat::train::{Callback, EpochReport, Outcome, StepReport, StopFlag, Trainer, TrainerOptions};
+use simqat::train::{
+    Callback, EpochReport, MetricsLog, Outcome, StepReport, StopFlag, Trainer, TrainerOptions,
+};
 
 use super::{device, digits, mnist_feed, options, steps, trainer};
 
@@ -50,10 +52,62 @@ fn every_step_is_reported_once() {
     let places: Vec<_> = watch.reports.iter().map(|r| (r.step, r.epoch, r.step_in_epoch)).collect();
     assert_eq!(places, [(20, 0, 20), (30, 0, 30), (40, 1, 10), (60, 1, 30)]);
     assert_eq!((watch.steps, watch.ends), (60, 1));
-    let epochs: Vec<_> = watch.epochs.iter().map(|r| (r.epoch, r.steps, r.evaluation.images)).collect();
-    assert_eq!(epochs, [(1, 30, 64), (2, 30, 64)]);
+    let epochs: Vec<_> =
+        watch.epochs.iter().map(|r| (r.epoch, r.steps, r.evaluation.map(|e| e.images))).collect();
+    assert_eq!(epochs, [(1, 30, Some(64)), (2, 30, Some(64))]);
     let learnt = watch.reports[3].mean_loss < watch.reports[0].mean_loss;
     assert!(learnt && watch.reports.iter().all(|r| r.loss.is_finite() && (0.0..=1.0).contains(&r.accuracy)));
+}
+
+#[test]
+fn epochs_are_evaluated_now_and_then_and_at_the_end() {
+    let (gpu, _alone) = device();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 5, eval_every: 2, ..options() });
+    let mut watch = Watch::default();
+    trainer.fit(&test, &mut [&mut watch], &StopFlag::default()).unwrap();
+    let evaluated: Vec<_> = watch.epochs.iter().map(|r| (r.epoch, r.evaluation.is_some())).collect();
+    assert_eq!(evaluated, [(1, false), (2, true), (3, false), (4, true), (5, true)]);
+    assert_eq!(watch.epochs[4].evaluation, Some(trainer.evaluate(&test).unwrap()));
+}
+
+#[test]
+fn reports_tell_the_speed_and_the_time_left() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("metrics.jsonl");
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let slow = TrainerOptions { epochs: 2, log_every: 10, eval_every: 2, clip_norm: 1.0, ..options() };
+    let mut trainer = trainer(&gpu, None, TrainerOptions { accumulate: 2, ..slow });
+    let mut watch = Watch::default();
+    let mut metrics = MetricsLog::append(&file, "float").unwrap();
+    trainer.fit(&test, &mut [&mut watch, &mut metrics], &StopFlag::default()).unwrap();
+    for report in &watch.reports {
+        // 64 images in a step.
+        let by_time = 64.0 / (report.ms_per_step / 1e3);
+        assert!((report.images_per_s - by_time).abs() < 1e-6 * by_time, "{report:?}");
+        assert!((0.0..=1.0).contains(&report.data_wait), "{report:?}");
+        assert!((report.accuracy..=1.0).contains(&report.top5.unwrap()), "{report:?}");
+        assert!(report.gradient_norm.unwrap() > 0.0, "{report:?}");
+        // The pace is a mean of what was seen, and so within it.
+        let pace = report.seconds_left * 1e3 / (report.total_steps - report.step).max(1) as f64;
+        let times = watch.reports.iter().map(|r| r.ms_per_step);
+        let slowest = times.fold(0.0, f64::max);
+        assert!(pace <= slowest * 1.000_001, "{report:?}");
+        assert_eq!(report.step == report.total_steps, report.seconds_left == 0.0, "{report:?}");
+    }
+    let text = std::fs::read_to_string(&file).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys = ["images_per_s", "data_wait", "seconds_left", "gradient_norm", "top5", "learning_rate"];
+    let reports: Vec<_> = lines.iter().filter(|line| line["loss"].is_number()).collect();
+    assert_eq!(reports.len(), watch.reports.len());
+    assert!(reports.iter().all(|line| keys.iter().all(|&key| line[key].is_number())), "{text}");
+    let epochs: Vec<_> = lines.iter().filter(|line| line["loss"].is_null()).collect();
+    assert_eq!(epochs.iter().map(|line| line["test"].is_object()).collect::<Vec<_>>(), [false, true]);
+    let tested = watch.epochs[1].evaluation.unwrap();
+    assert_eq!(epochs[1]["test"]["top5"].as_f64(), tested.top5());
+    assert_eq!(epochs[1]["test"]["top1"].as_f64(), Some(tested.top1()));
 }
 
 #[test]

@@ -1,25 +1,14 @@
 //! LeNet5 as in the MindSpore model zoo: 1x32x32 digits to classes.
 
+use super::ModelInit;
 use crate::nn::{Conv2d, Dense, Network, NetworkBuilder};
 use crate::tensor::init::Init;
 
-/// How the weights of [`lenet5`] start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LeNet5Init {
-    /// As the model zoo: convolutions N(0, 0.01), dense layers N(0, 0.02). Its loss stays flat for the first
-    /// hundreds of steps.
-    #[default]
-    ModelZoo,
-    /// He et al. 2015: learns from the first step.
-    He,
-}
-
 /// LeNet5 for images [1, 32, 32]: 61 684 parameters for 10 classes; the convolutions have no bias.
-pub fn lenet5(classes: usize, init: LeNet5Init) -> NetworkBuilder {
+pub fn lenet5(classes: usize, init: ModelInit) -> NetworkBuilder {
     let (conv, dense) = match init {
-        LeNet5Init::ModelZoo => (Init::Normal(0.01), Init::Normal(0.02)),
-        LeNet5Init::He => (Init::He, Init::He),
+        ModelInit::ModelZoo => (Init::Normal(0.01), Init::Normal(0.02)),
+        ModelInit::He => (Init::He, Init::He),
     };
     Network::builder("LeNet5", [1, 32, 32])
         .conv2d("conv1", Conv2d::new(1, 6, 5).no_bias().init(conv))
