@@ -196,6 +196,24 @@ fn convolutions_of_fractions_are_within_the_rounding_of_their_sum() {
 }
 
 #[test]
+fn an_output_beyond_the_adapters_limit_is_refused_with_the_numbers() {
+    for gpu in [gpu(), tiled_gpu()] {
+        // 16 MiB of output for each image.
+        let fits = (gpu.caps().max_binding_bytes >> 24) as usize;
+        let x = Tensor::zeros(&gpu, [fits + 1, 1, 64, 64], DType::F32).unwrap();
+        let w = Tensor::zeros(&gpu, [1024, 1, 1, 1], DType::F32).unwrap();
+        let error = forward(&x, &w, &Geometry::default(), Epilogue::NONE).unwrap_err().to_string();
+        for part in [
+            format!("[{}, 1024, 64, 64]", fits + 1),
+            format!("{}.0 MiB", (fits + 1) * 16),
+            format!("a batch of {fits} "),
+        ] {
+            assert!(error.contains(&part), "no \"{part}\" in: {error}");
+        }
+    }
+}
+
+#[test]
 fn shapes_that_do_not_fit_are_refused() {
     let gpu = gpu();
     let zeros = |shape: [usize; 4]| Tensor::zeros(&gpu, shape, DType::F32).unwrap();
