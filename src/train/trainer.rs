@@ -9,6 +9,7 @@ use super::callback::{Callback, EpochReport};
 use super::diagnose::first_non_finite;
 use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
+use super::memory::advised;
 use super::options::{RunMode, TrainerOptions};
 use super::reports::{Circumstances, NotFinite, Reports, not_finite};
 use crate::gpu::{Gpu, Readback, Recording};
@@ -272,8 +273,10 @@ impl Trainer {
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
         self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
+        let before = self.gpu().memory().live;
         for _ in 0..self.options.accumulate {
-            self.ask(Work::Pass)?;
+            let batch = self.feed.batch();
+            self.ask(Work::Pass).map_err(|error| advised(error, &self.network, batch, before))?;
         }
         if self.options.accumulate > 1 {
             self.ask(Work::Update)?;

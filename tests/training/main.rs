@@ -6,6 +6,7 @@ mod common;
 mod bits;
 mod checkpoint;
 mod learning;
+mod memory;
 mod post_training;
 mod stages;
 mod steps;
