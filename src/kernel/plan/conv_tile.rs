@@ -163,3 +163,35 @@ pub(super) fn weight_grad(g: &ConvShape) -> Plan {
     let main = dispatch("conv/weight_grad.wgsl", constants, workgroups, params);
     with_reduction(main, g.weights(), shares, Epilogue::default(), [1, 1])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_columns_than_one_dimension_holds_are_folded() {
+        for (side, groups) in [(64, 1), (2_047, 1), (4_001, 1), (4_001, 3)] {
+            let g = ConvShape {
+                n: 1,
+                c: 3 * groups,
+                h: side,
+                w: side,
+                oc: 32 * groups,
+                kh: 3,
+                kw: 3,
+                out: [side, side],
+                stride: [1, 1],
+                pad: [1, 1],
+                dilation: [1, 1],
+                groups,
+            };
+            let plan = conv(&g, &view(&g, Direction::Forward), Epilogue::default()).unwrap();
+            let [x, y, z] = plan.main.workgroups;
+            assert!(x.max(y).max(z) <= DIMENSION, "{side}: {x} x {y} x {z}");
+            // One block of 32 channels for each group; the widest tile has 128 columns, the narrowest 64.
+            assert!(y.is_multiple_of(groups) && z == 1, "{side}: {x} x {y} x {z}");
+            let columns = u64::from(x) * u64::from(y / groups);
+            assert!(columns * 64 >= u64::from(side * side), "{side}: {columns} columns of workgroups");
+        }
+    }
+}
