@@ -33,6 +33,12 @@ params!(WeightGradParams {
     blocks: u32,
     pixels: u32,
     pixels_per_share: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 });
 
 /// Results of a workgroup of 256 threads: rows, columns, depth of a step, and rows and columns of a thread.
@@ -142,10 +148,7 @@ pub(super) fn weight_grad(g: &ConvShape) -> Plan {
     let pixels = g.n * v.out[0] * v.out[1];
     let (pixels_per_share, shares) = shares(pixels, across.div_ceil(2), tile.k);
     let mut constants = tile.constants();
-    constants.extend::<Constants>(constants! {
-        kh: g.kh, kw: g.kw, stride_y: g.stride[0], stride_x: g.stride[1],
-        dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-    });
+    constants.extend::<Constants>(constants! { kh: g.kh, kw: g.kw });
     let params = WeightGradParams {
         source_channels: v.source_channels,
         source_h: v.source[0],
@@ -158,6 +161,12 @@ pub(super) fn weight_grad(g: &ConvShape) -> Plan {
         blocks,
         pixels,
         pixels_per_share,
+        stride_y: g.stride[0],
+        stride_x: g.stride[1],
+        dilation_y: g.dilation[0],
+        dilation_x: g.dilation[1],
+        pad_top: g.pad[0],
+        pad_left: g.pad[1],
     };
     let workgroups = [pairs.div_ceil(tile.n), blocks * g.groups, shares];
     let main = dispatch("conv/weight_grad.wgsl", constants, workgroups, params);
