@@ -20,6 +20,12 @@ params!(ConvTileParams {
     all_blocks: u32,
     k_per_share: u32,
     results: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 });
 params!(WeightGradParams {
     source_channels: u32,
@@ -107,9 +113,7 @@ pub(super) fn conv(g: &ConvShape, v: &View, epilogue: Epilogue) -> Option<Plan> 
     let mut constants = tile.constants();
     constants.extend::<Constants>(constants! {
         direction: if backward { "backward" } else { "forward" }, kh: g.kh, kw: g.kw, taps_y: taps[0], taps_x: taps[1],
-        phases_y: phases[0], phases_x: phases[1], stride_y: g.stride[0], stride_x: g.stride[1],
-        dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-        bias: own.bias, relu: own.relu,
+        phases_y: phases[0], phases_x: phases[1], bias: own.bias, relu: own.relu,
     });
     let params = ConvTileParams {
         source_channels: v.source_channels,
@@ -127,6 +131,12 @@ pub(super) fn conv(g: &ConvShape, v: &View, epilogue: Epilogue) -> Option<Plan> 
         all_blocks: blocks * g.groups,
         k_per_share,
         results,
+        stride_y: g.stride[0],
+        stride_x: g.stride[1],
+        dilation_y: g.dilation[0],
+        dilation_x: g.dilation[1],
+        pad_top: g.pad[0],
+        pad_left: g.pad[1],
     };
     let folds = columns.div_ceil(DIMENSION);
     let workgroups = [columns.div_ceil(folds), blocks * g.groups * folds, shares * phases[0] * phases[1]];
