@@ -10,6 +10,7 @@ use simqat::train::{Recipe, RunMode};
 use simqat::{Error, Result};
 
 use super::Global;
+use super::bench_loader::{self, LoaderArgs};
 use super::console::Console;
 use super::contest::{Heat, Row, table};
 use super::overrides::Assignments;
@@ -30,6 +31,8 @@ enum Command {
     /// quantizes from the first step; the last column is its time through float's, the median over the repetitions of
     /// the ratio in each.
     Step(StepArgs),
+    /// Time how fast pictures come from their files to the device, cropped at random, mirrored and normalized
+    Loader(LoaderArgs),
 }
 
 #[derive(clap::Args)]
@@ -92,8 +95,10 @@ impl StepArgs {
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
-    let Command::Step(args) = &args.command;
-    step(args, global, console)
+    match &args.command {
+        Command::Step(args) => step(args, global, console),
+        Command::Loader(args) => bench_loader::run(args, global, console),
+    }
 }
 
 fn step(args: &StepArgs, global: &Global, console: &Console) -> Result<()> {

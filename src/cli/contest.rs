@@ -103,7 +103,7 @@ impl Heat {
 impl Contest {
     fn new(gpu: &Gpu, data: &Dataset, recipe: &Recipe, variant: Variant) -> Result<Contest> {
         let network = recipe.variant_network(gpu, data.classes, variant)?;
-        let feed = recipe.feed(&network, &data.train, recipe.data.batch)?;
+        let feed = recipe.train_feed(&network, data)?;
         Ok(Contest {
             recipe: recipe.name.clone(),
             model: recipe.model.name.clone(),

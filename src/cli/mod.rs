@@ -2,6 +2,7 @@
 //! `checkpoints`, `console`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
 
 mod bench;
+mod bench_loader;
 mod calibrate;
 mod checkpoints;
 mod console;

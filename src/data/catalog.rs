@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::dataset::Dataset;
-use super::mnist;
+use super::{cifar, mnist};
 use crate::error::{Error, Result};
 
 /// A data set that can be asked for by name.
@@ -18,6 +18,8 @@ pub enum KnownSet {
     Mnist,
     /// Clothes in the shape of MNIST.
     FashionMnist,
+    /// 50 000 + 10 000 coloured pictures of 32 x 32, 10 classes.
+    Cifar10,
     /// The sample that the repository ships: 4 000 + 1 000 of MNIST's training digits.
     Mnist5k,
 }
@@ -92,15 +94,21 @@ const FASHION_MNIST: [RemoteFile<'static>; 4] = [
     ),
 ];
 
+// The authors publish the MD5 sum c32a1d4ab5d03f1284b67883e8d87530, which belongs to the same file.
+const CIFAR10: [RemoteFile<'static>; 1] =
+    [file(cifar::ARCHIVE, 170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")];
+
 impl KnownSet {
     /// All of them, in the order in which they are listed to people.
-    pub const ALL: [KnownSet; 3] = [KnownSet::Mnist, KnownSet::FashionMnist, KnownSet::Mnist5k];
+    pub const ALL: [KnownSet; 4] =
+        [KnownSet::Mnist, KnownSet::FashionMnist, KnownSet::Cifar10, KnownSet::Mnist5k];
 
     /// The name that people type; also the name of its folder.
     pub fn name(self) -> &'static str {
         match self {
             KnownSet::Mnist => "mnist",
             KnownSet::FashionMnist => "fashion-mnist",
+            KnownSet::Cifar10 => "cifar10",
             KnownSet::Mnist5k => "mnist-5k",
         }
     }
@@ -110,14 +118,33 @@ impl KnownSet {
         match self {
             KnownSet::Mnist => "MNIST",
             KnownSet::FashionMnist => "Fashion-MNIST",
+            KnownSet::Cifar10 => "CIFAR-10",
             KnownSet::Mnist5k => "MNIST sample",
         }
     }
 
     /// How many classes its pictures are of.
     pub fn classes(self) -> usize {
+        self.class_names().len()
+    }
+
+    /// What the classes are called, in the order of their numbers.
+    pub fn class_names(self) -> &'static [&'static str] {
         match self {
-            KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => mnist::CLASSES,
+            KnownSet::Mnist | KnownSet::Mnist5k => &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            KnownSet::Cifar10 => &cifar::CLASSES,
+            KnownSet::FashionMnist => &[
+                "t-shirt",
+                "trouser",
+                "pullover",
+                "dress",
+                "coat",
+                "sandal",
+                "shirt",
+                "sneaker",
+                "bag",
+                "ankle boot",
+            ],
         }
     }
 
@@ -126,6 +153,7 @@ impl KnownSet {
         match self {
             KnownSet::Mnist => &MNIST,
             KnownSet::FashionMnist => &FASHION_MNIST,
+            KnownSet::Cifar10 => &CIFAR10,
             KnownSet::Mnist5k => &[],
         }
     }
@@ -140,6 +168,7 @@ impl KnownSet {
                 "https://storage.googleapis.com/cvdf-datasets/mnist/",
                 "https://raw.githubusercontent.com/fgnt/mnist/master/",
             ],
+            KnownSet::Cifar10 => &["https://www.cs.toronto.edu/~kriz/"],
             KnownSet::FashionMnist => &[
                 "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                 "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -155,7 +184,7 @@ impl KnownSet {
                 folder: "/usr/share/datasets/fashion-mnist",
                 command: "apt-get install dataset-fashion-mnist",
             }),
-            KnownSet::Mnist | KnownSet::Mnist5k => None,
+            KnownSet::Mnist | KnownSet::Cifar10 | KnownSet::Mnist5k => None,
         }
     }
 
@@ -164,10 +193,20 @@ impl KnownSet {
         self == KnownSet::Mnist5k
     }
 
-    /// The set's files that a folder lacks, gzipped or plain; empty where all are there.
+    /// In what other form a file that is missing would do, for a sentence.
+    pub(super) fn other_forms(self) -> &'static str {
+        match self {
+            KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => "gzipped or plain",
+            KnownSet::Cifar10 => "packed or unpacked, and so is cifar-10-python.tar.gz",
+        }
+    }
+
+    /// The set's files that a folder lacks in every form; empty where all are there.
     pub fn missing_in(self, folder: &Path) -> Vec<&'static str> {
         match self {
             KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => mnist::missing_in(folder),
+            KnownSet::Cifar10 if cifar::is_in(folder) => Vec::new(),
+            KnownSet::Cifar10 => vec![cifar::ARCHIVE],
         }
     }
 
@@ -178,7 +217,10 @@ impl KnownSet {
     pub fn read(self, folder: impl Into<PathBuf>) -> Result<Dataset> {
         let folder = folder.into();
         match self {
-            KnownSet::Mnist | KnownSet::FashionMnist | KnownSet::Mnist5k => mnist::read_known(self, &folder),
+            KnownSet::Mnist => mnist::read_known(self, mnist::MNIST, &folder),
+            KnownSet::FashionMnist => mnist::read_known(self, mnist::FASHION_MNIST, &folder),
+            KnownSet::Mnist5k => mnist::read_known(self, mnist::MNIST_5K, &folder),
+            KnownSet::Cifar10 => cifar::read_known(&folder),
         }
     }
 }
@@ -222,7 +264,7 @@ mod tests {
         let told = |name: &str| name.parse::<KnownSet>().unwrap_err().to_string();
         assert_eq!(
             told("imagenet-22k"),
-            "there is no data set \"imagenet-22k\"; known are mnist, fashion-mnist, mnist-5k"
+            "there is no data set \"imagenet-22k\"; known are mnist, fashion-mnist, cifar10, mnist-5k"
         );
         assert!(told("MNIST").contains("did you mean mnist?"));
         assert!(told("fashion_mnist").contains("did you mean fashion-mnist?"));

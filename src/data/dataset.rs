@@ -1,21 +1,33 @@
 //! What every data set looks like to the trainer, and what must hold before training starts.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
-/// Pictures with one label each. Made by [`Split::new`], so the lengths agree and every label is a class.
+/// Where the pictures of a [`Split`] are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pictures {
+    /// In main memory, all of one shape.
+    Memory {
+        /// C (1 for grey; 3 for red, green, blue), H and W, in pixels.
+        shape: [usize; 3],
+        /// Bytes as [N, C, H, W], 0 to 255.
+        bytes: Vec<u8>,
+    },
+    /// A file for each, of any size, decoded when its turn comes. Shared, since a large set has millions.
+    Files(Arc<Vec<PathBuf>>),
+}
+
+/// Pictures with one label each. Made by [`Split::new`] or [`Split::of_files`], so the lengths agree and every label is a
+/// class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Split {
-    /// Bytes as [N, C, H, W], 0 to 255.
-    pub images: Vec<u8>,
-    /// C: 1 for grey, 3 for red, green, blue.
-    pub channels: usize,
-    /// H, in pixels.
-    pub height: usize,
-    /// W, in pixels.
-    pub width: usize,
+    /// The pictures.
+    pub pictures: Pictures,
     /// `[N]`, the class of each picture.
-    pub labels: Vec<u8>,
+    pub labels: Vec<u32>,
 }
 
 impl Split {
@@ -24,7 +36,7 @@ impl Split {
     /// # Errors
     /// [`Error::Invalid`] where there is no picture, where the bytes do not make as many pictures as there are labels, or
     /// where a label is not below `classes`: a label outside would train to garbage without a word.
-    pub fn new(shape: [usize; 3], images: Vec<u8>, labels: Vec<u8>, classes: usize) -> Result<Split> {
+    pub fn new(shape: [usize; 3], images: Vec<u8>, labels: Vec<u32>, classes: usize) -> Result<Split> {
         let [channels, height, width] = shape;
         // Sizes come from headers, so their product may be anything.
         let size = channels.checked_mul(height).and_then(|n| n.checked_mul(width)).unwrap_or(usize::MAX);
@@ -41,10 +53,30 @@ impl Split {
                 images.len()
             )));
         }
-        if let Some(message) = label_outside(&labels, classes) {
-            return Err(Error::Invalid(message));
+        Split { pictures: Pictures::Memory { shape, bytes: images }, labels }.checked(classes)
+    }
+
+    /// Pictures that are decoded when their turn comes, and their labels, checked.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where there is no picture, where there are not as many files as labels, or where a label is not
+    /// below `classes`.
+    pub fn of_files(files: Vec<PathBuf>, labels: Vec<u32>, classes: usize) -> Result<Split> {
+        if files.is_empty() || files.len() != labels.len() {
+            return Err(Error::Invalid(format!(
+                "{} picture files and {} labels don't go together: each file needs a label, and there must be one",
+                files.len(),
+                labels.len()
+            )));
         }
-        Ok(Split { images, channels, height, width, labels })
+        Split { pictures: Pictures::Files(Arc::new(files)), labels }.checked(classes)
+    }
+
+    fn checked(self, classes: usize) -> Result<Split> {
+        match label_outside(&self.labels, classes) {
+            Some(message) => Err(Error::Invalid(message)),
+            None => Ok(self),
+        }
     }
 
     /// How many pictures.
@@ -52,24 +84,44 @@ impl Split {
         self.labels.len()
     }
 
-    /// True where there is no picture; [`Split::new`] makes none such.
+    /// True where there is no picture; no way of making a split makes none such.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Bytes of one picture: C * H * W.
-    pub fn image_bytes(&self) -> usize {
-        self.channels * self.height * self.width
+    /// C, H and W of the pictures; none where they are files, of any size.
+    pub fn shape(&self) -> Option<[usize; 3]> {
+        match self.pictures {
+            Pictures::Memory { shape, .. } => Some(shape),
+            Pictures::Files(_) => None,
+        }
     }
 
-    /// The first `count` pictures, or all where there are fewer: for a quick look or a fast test.
+    /// The pictures' bytes, one picture behind the other, where they are in main memory.
+    pub fn images(&self) -> Option<&[u8]> {
+        match &self.pictures {
+            Pictures::Memory { bytes, .. } => Some(bytes),
+            Pictures::Files(_) => None,
+        }
+    }
+
+    /// `count` pictures, always the same ones, or all where there are fewer: for a quick look or a fast test. Of pictures
+    /// in memory they are the first; of files, which lie sorted by class, they are spread evenly over all.
     pub fn first(&self, count: usize) -> Split {
         let count = count.min(self.len());
-        Split {
-            images: self.images[..count * self.image_bytes()].to_vec(),
-            labels: self.labels[..count].to_vec(),
-            ..*self
-        }
+        let (pictures, picked): (_, Vec<usize>) = match &self.pictures {
+            Pictures::Memory { shape, bytes } => {
+                let size: usize = shape.iter().product();
+                let bytes = bytes[..count * size].to_vec();
+                (Pictures::Memory { shape: *shape, bytes }, (0..count).collect())
+            }
+            Pictures::Files(files) => {
+                let picked: Vec<usize> = (0..count).map(|i| i * files.len() / count).collect();
+                let files = picked.iter().map(|&i| files[i].clone()).collect();
+                (Pictures::Files(Arc::new(files)), picked)
+            }
+        };
+        Split { pictures, labels: picked.into_iter().map(|i| self.labels[i]).collect() }
     }
 }
 
@@ -85,6 +137,8 @@ pub struct Dataset {
     pub test: Split,
     /// How many classes; labels are below this.
     pub classes: usize,
+    /// `[classes]`, what people call them; their numbers where nothing else is known.
+    pub class_names: Vec<String>,
     /// True for the shipped sample, whose accuracies must not be put beside published ones.
     pub is_sample: bool,
     /// What it is and where it was found, in one line: the first that the program prints.
@@ -103,22 +157,22 @@ impl Dataset {
                 return Err(Error::Invalid(format!("{name}, {part} labels: {message}")));
             }
         }
-        let shape = |split: &Split| [split.channels, split.height, split.width];
-        if shape(&train) != shape(&test) {
+        if let (Some(learnt), Some(tested)) = (train.shape(), test.shape())
+            && learnt != tested
+        {
             return Err(Error::Invalid(format!(
-                "{name}: training pictures are {:?} [C, H, W] but test pictures are {:?}; they must agree",
-                shape(&train),
-                shape(&test)
+                "{name}: training pictures are {learnt:?} [C, H, W] but test pictures are {tested:?}; they must agree"
             )));
         }
+        let class_names = (0..classes).map(|class| class.to_string()).collect();
         let source = format!("{name}: {} training and {} test images", train.len(), test.len());
-        Ok(Dataset { name, train, test, classes, is_sample: false, source })
+        Ok(Dataset { name, train, test, classes, class_names, is_sample: false, source })
     }
 }
 
 /// What is wrong with the first label that is no class, if there is one.
-pub(crate) fn label_outside(labels: &[u8], classes: usize) -> Option<String> {
-    let index = labels.iter().position(|&label| usize::from(label) >= classes)?;
+pub(crate) fn label_outside(labels: &[u32], classes: usize) -> Option<String> {
+    let index = labels.iter().position(|&label| label as usize >= classes)?;
     Some(format!(
         "the label of picture {index} is {}, outside 0..{classes}; correct it or say how many classes there are",
         labels[index]
@@ -131,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_split_checks_counts_and_labels() {
-        let split = |bytes, labels: &[u8]| Split::new([1, 2, 2], vec![0; bytes], labels.to_vec(), 3);
+        let split = |bytes, labels: &[u32]| Split::new([1, 2, 2], vec![0; bytes], labels.to_vec(), 3);
         let told = |result: Result<Split>| result.unwrap_err().to_string();
         assert_eq!(split(8, &[0, 2]).unwrap().len(), 2);
         assert!(told(split(7, &[0, 2])).contains("2 labels and 7 bytes"));
@@ -143,8 +197,23 @@ mod tests {
     fn the_first_pictures_keep_their_labels() {
         let split = Split::new([1, 1, 2], (0..6).collect(), vec![2, 1, 0], 3).unwrap();
         let two = split.first(2);
-        assert_eq!((two.images, two.labels), (vec![0, 1, 2, 3], vec![2, 1]));
+        assert_eq!((two.images().unwrap(), &two.labels[..]), (&[0, 1, 2, 3][..], &[2, 1][..]));
         assert_eq!(split.first(9), split);
+    }
+
+    #[test]
+    fn a_few_files_are_of_all_classes() {
+        let files: Vec<PathBuf> = (0..6).map(|i| i.to_string().into()).collect();
+        let split = Split::of_files(files, vec![0, 0, 1, 1, 2, 2], 3).unwrap();
+        let few = split.first(3);
+        assert_eq!(few.labels, [0, 1, 2]);
+        assert_eq!(
+            few,
+            Split::of_files(["0", "2", "4"].map(PathBuf::from).into(), vec![0, 1, 2], 3).unwrap()
+        );
+        assert_eq!(split.first(6), split);
+        assert!(Split::of_files(vec!["a".into()], vec![], 1).is_err());
+        assert!(Split::of_files(vec!["a".into()], vec![1], 1).is_err());
     }
 
     #[test]

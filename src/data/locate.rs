@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::catalog::KnownSet;
 use super::dataset::Dataset;
+use super::folder;
 use crate::error::{Error, Result};
 
 /// The environment variable that names a data folder.
@@ -55,6 +56,33 @@ impl DataOptions {
         }
     }
 
+    /// Where a folder of pictures of that name may be.
+    fn folders_named(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let shelves = match &self.data_dir {
+            Some(data_dir) => std::slice::from_ref(data_dir),
+            None => &self.shelves[..],
+        };
+        shelves.iter().map(move |shelf| shelf.join(name)).chain([PathBuf::from(name)])
+    }
+
+    fn folder_of_pictures(&self, name: &str) -> Option<PathBuf> {
+        self.folders_named(name).find(|folder| !name.is_empty() && folder.is_dir())
+    }
+
+    fn where_no_folder_is(&self, name: &str) -> String {
+        let folders: Vec<_> = self.folders_named(name).map(|folder| folder.display().to_string()).collect();
+        format!("no folder of pictures is at {}", folders.join(" or "))
+    }
+
+    /// Where [`load`] would find a known set without downloading it: in the data folder that was named, or else among the
+    /// usual places.
+    pub fn folder_of(&self, set: KnownSet) -> Option<PathBuf> {
+        match &self.data_dir {
+            Some(data_dir) if !set.is_shipped() => self.find_named(set, data_dir).ok(),
+            _ => self.find(set),
+        }
+    }
+
     /// The folder of `set` among the usual places, complete.
     fn find(&self, set: KnownSet) -> Option<PathBuf> {
         let shelves = self.shelves.iter().map(|shelf| shelf.join(set.name()));
@@ -82,8 +110,9 @@ impl DataOptions {
         let missing = set.missing_in(&folder);
         if !missing.is_empty() {
             let message = format!(
-                "{} missing, gzipped or plain; `simqat data fetch {set}` with the same data folder gets what is missing",
-                missing.join(", ") + if missing.len() == 1 { " is" } else { " are" }
+                "{} missing, {}; `simqat data fetch {set}` with the same data folder gets what is missing",
+                missing.join(", ") + if missing.len() == 1 { " is" } else { " are" },
+                set.other_forms()
             );
             return Err(Error::bad_file(folder, message));
         }
@@ -97,10 +126,11 @@ impl Default for DataOptions {
     }
 }
 
-/// Finds, where needed downloads, reads and checks a known data set.
+/// Finds, where needed downloads, reads and checks a known data set; or lists a folder of pictures, by its path or by its
+/// name in the data folder or one of the usual places.
 ///
 /// # Errors
-/// [`Error::Invalid`] for an unknown name, [`Error::BadFile`] for files that are missing from a named folder or damaged,
+/// [`Error::Invalid`] for an unknown name that is no folder either, [`Error::BadFile`] for files that are missing from a named folder or damaged,
 /// [`Error::Download`] where the set is nowhere and no mirror gives it.
 pub fn load(name: &str, options: &DataOptions) -> Result<Dataset> {
     load_with_progress(name, options, &mut silent)
@@ -115,7 +145,13 @@ pub fn load_with_progress(
     options: &DataOptions,
     progress: &mut dyn FnMut(&str, u64, u64),
 ) -> Result<Dataset> {
-    let set: KnownSet = name.parse()?;
+    let set: KnownSet = match (name.parse(), options.folder_of_pictures(name)) {
+        (Ok(set), _) => set,
+        (Err(_), Some(folder)) => return folder::read_folder(short_name(name), folder),
+        (Err(unknown), None) => {
+            return Err(Error::Invalid(format!("{unknown}; and {}", options.where_no_folder_is(name))));
+        }
+    };
     if let Some(data_dir) = &options.data_dir {
         let named = options.find_named(set, data_dir);
         if named.is_ok() || !set.is_shipped() {
@@ -145,6 +181,11 @@ pub fn load_with_progress(
         }
         _ => Err(reason),
     }
+}
+
+/// The last part of a path.
+fn short_name(name: &str) -> String {
+    Path::new(name).file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned())
 }
 
 fn listed(folders: &[PathBuf]) -> String {

@@ -12,33 +12,32 @@ const TRAIN_LABELS: &str = "train-labels-idx1-ubyte";
 const TEST_IMAGES: &str = "t10k-images-idx3-ubyte";
 const TEST_LABELS: &str = "t10k-labels-idx1-ubyte";
 
-pub(super) const CLASSES: usize = 10;
-
 /// SHA-256 of the plain IDX content, in the order training images, training labels, test images, test labels.
 ///
 /// Of the content and not of the `.gz`: packers differ (Debian strips names and times), the pictures don't.
-fn pinned(set: KnownSet) -> [&'static str; 4] {
-    match set {
-        KnownSet::Mnist => [
-            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ],
-        KnownSet::FashionMnist => [
-            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
-            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ],
-        KnownSet::Mnist5k => [
-            "223b7d6aea614933e7015be746bffa6eda1db34da2a2a14881ce4d984338dde1",
-            "bb612ffb30cf43e283aed54bb9e2ba1a0e5793edecfa9a6ddf60a9dda654fa06",
-            "021253938587cd1810cbfe08e7b2c84967ecbb1dde64a506ff9461ea3ba781cd",
-            "43802e4707589e5550736c977389c82bfc7a4848ac6b179ab95e029dd4be8cf7",
-        ],
-    }
-}
+pub(super) type Content = [&'static str; 4];
+
+/// Of [`KnownSet::Mnist`].
+pub(super) const MNIST: Content = [
+    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+];
+/// Of [`KnownSet::FashionMnist`].
+pub(super) const FASHION_MNIST: Content = [
+    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+];
+/// Of [`KnownSet::Mnist5k`].
+pub(super) const MNIST_5K: Content = [
+    "223b7d6aea614933e7015be746bffa6eda1db34da2a2a14881ce4d984338dde1",
+    "bb612ffb30cf43e283aed54bb9e2ba1a0e5793edecfa9a6ddf60a9dda654fa06",
+    "021253938587cd1810cbfe08e7b2c84967ecbb1dde64a506ff9461ea3ba781cd",
+    "43802e4707589e5550736c977389c82bfc7a4848ac6b179ab95e029dd4be8cf7",
+];
 
 /// Reads four IDX files of one's own, named as MNIST's are, gzipped or plain, compared with no checksum.
 ///
@@ -57,14 +56,16 @@ pub fn read_folder(name: impl Into<String>, folder: impl AsRef<Path>, classes: u
 }
 
 /// Reads a known set and compares it with its checksums.
-pub(crate) fn read_known(set: KnownSet, folder: &Path) -> Result<Dataset> {
-    let [train_images, train_labels, test_images, test_labels] = pinned(set);
-    let train = Part::read(folder, TRAIN_IMAGES, TRAIN_LABELS, CLASSES)?;
+pub(crate) fn read_known(set: KnownSet, content: Content, folder: &Path) -> Result<Dataset> {
+    let [train_images, train_labels, test_images, test_labels] = content;
+    let train = Part::read(folder, TRAIN_IMAGES, TRAIN_LABELS, set.classes())?;
     train.verify(set, train_images, train_labels)?;
-    let test = Part::read(folder, TEST_IMAGES, TEST_LABELS, CLASSES)?;
+    let test = Part::read(folder, TEST_IMAGES, TEST_LABELS, set.classes())?;
     test.verify(set, test_images, test_labels)?;
 
-    let mut data = Dataset::new(set.name(), train.into_split(CLASSES)?, test.into_split(CLASSES)?, CLASSES)?;
+    let classes = set.classes();
+    let mut data = Dataset::new(set.name(), train.into_split(classes)?, test.into_split(classes)?, classes)?;
+    data.class_names = set.class_names().iter().map(ToString::to_string).collect();
     data.is_sample = set == KnownSet::Mnist5k;
     data.source = format!(
         "{}: {} training and {} test images from {}",
@@ -97,7 +98,7 @@ struct Part {
     images_path: PathBuf,
     images: idx::IdxImages,
     labels_path: PathBuf,
-    labels: Vec<u8>,
+    labels: Vec<u32>,
 }
 
 impl Part {
@@ -110,7 +111,7 @@ impl Part {
         };
         let (images_path, labels_path) = (path_of(images)?, path_of(labels)?);
         let images = idx::read_images(&images_path)?;
-        let labels = idx::read_labels(&labels_path)?;
+        let labels: Vec<u32> = idx::read_labels(&labels_path)?.into_iter().map(u32::from).collect();
         if labels.len() != images.count {
             let message = format!(
                 "holds {} labels, but {} holds {} images; both must come from one data set",
@@ -129,7 +130,11 @@ impl Part {
     fn verify(&self, set: KnownSet, images: &str, labels: &str) -> Result<()> {
         let found = [
             (&self.images_path, idx::images_sha256(&self.images), images),
-            (&self.labels_path, idx::labels_sha256(&self.labels), labels),
+            (
+                &self.labels_path,
+                idx::labels_sha256(&self.labels.iter().map(|&label| label as u8).collect::<Vec<_>>()),
+                labels,
+            ),
         ];
         for (path, found, expected) in found {
             if found != expected {

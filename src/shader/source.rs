@@ -21,6 +21,7 @@ macro_rules! sources {
 
 sources![
     "augment/gather.wgsl",
+    "augment/unpack.wgsl",
     "common/counter.wgsl",
     "common/freeze.wgsl",
     "common/index.wgsl",

@@ -58,6 +58,7 @@ fn each_batch(
     let progress = Feed::progress(network.gpu())?;
     for batch in 0..batches as u32 {
         progress.write_u32(&[batch, 0, 0, 0])?;
+        feed.supply(batch as usize)?;
         let (images, _) = feed.gather(&progress, feed.batch())?;
         pass(&images, batch)?;
     }

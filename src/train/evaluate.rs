@@ -51,9 +51,12 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
     let mut sizes = vec![feed.batch(); feed.len() / feed.batch()];
     sizes.extend((!feed.len().is_multiple_of(feed.batch())).then_some(feed.len() % feed.batch()));
     let (mut correct, mut in_top5, mut loss) = (0.0, 0.0, 0.0);
+    let mut batch = 0;
     // The history is a ring; read it before it comes around.
     for round in sizes.chunks(HISTORY) {
         for &rows in round {
+            feed.supply(batch)?;
+            batch += 1;
             let (images, labels) = feed.gather(&progress, rows)?;
             let logits = Var::constant(network.predict(&images)?);
             tally(&softmax_cross_entropy(&logits, &labels)?.rows, &history, &progress, 1)?;

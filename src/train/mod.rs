@@ -22,12 +22,13 @@ pub use callback::{
     Callback, EpochReport, Freeze, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
 };
 pub use evaluate::{Evaluation, evaluate};
-pub use feed::{Feed, Normalization};
+pub use feed::{Feed, FeedOptions, Normalization};
 pub use memory::StepMemory;
 pub use options::{RunMode, TrainerOptions};
 pub use post_training::PostTraining;
 pub use recipe::{
-    CheckpointRecipe, DataRecipe, ModelRecipe, OptimizerRecipe, Recipe, ResNetRecipe, TrainRecipe,
+    AugmentRecipe, CheckpointRecipe, DataRecipe, EvaluateRecipe, ModelRecipe, OptimizerRecipe, Recipe,
+    ResNetRecipe, TrainRecipe,
 };
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};

@@ -42,7 +42,7 @@ impl PostTraining {
         checkpoint.load_into(&float)?;
         let network = recipe.simqat.apply(&float)?;
         let batches = recipe.train.calibrate_batches;
-        let images = recipe.feed(&network, &data.train, recipe.data.batch)?;
+        let images = recipe.train_feed(&network, data)?;
         images.shuffle(recipe.seed, 0)?;
         calibrate(&network, &images, batches)?;
         let test = recipe.test_feed(&network, data)?;

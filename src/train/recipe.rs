@@ -1,15 +1,16 @@
 //! Recipes: everything that decides about a training, as text.
 
+mod data;
 mod model;
 mod training;
 
 use std::path::Path;
 
+pub use data::{AugmentRecipe, DataRecipe, EvaluateRecipe};
 pub use model::{ModelRecipe, ResNetRecipe};
 use serde::{Deserialize, Serialize};
 pub use training::{CheckpointRecipe, OptimizerRecipe, TrainRecipe};
 
-use super::feed::Normalization;
 use crate::gpu::Gpu;
 use crate::nn::Network;
 use crate::optim::Schedule;
@@ -39,23 +40,6 @@ pub struct Recipe {
     pub simqat: SimQat,
 }
 
-/// The data of a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DataRecipe {
-    /// "mnist", "fashion-mnist" or "mnist-5k"
-    pub name: String,
-    /// Images in a step.
-    pub batch: usize,
-    /// Images in a step of the evaluation.
-    pub eval_batch: usize,
-    /// Mean and deviation of each channel, of values between 0 and 1.
-    #[serde(flatten)]
-    pub normalization: Normalization,
-    /// Passes over the images where the small shipped sample stands in for the whole data set: it has fewer
-    /// steps in an epoch.
-    pub sample_epochs: usize,
-}
-
 impl Default for Recipe {
     /// LeNet5 on MNIST as in the MindSpore model zoo; `recipes/lenet5-mnist.toml` says the same.
     fn default() -> Self {
@@ -63,13 +47,7 @@ impl Default for Recipe {
             name: "lenet5-mnist".into(),
             seed: 1,
             model: ModelRecipe::default(),
-            data: DataRecipe {
-                name: "mnist".into(),
-                batch: 32,
-                eval_batch: 256,
-                normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
-                sample_epochs: 40,
-            },
+            data: DataRecipe::default(),
             train: TrainRecipe::default(),
             optimizer: OptimizerRecipe::default(),
             schedule: Schedule::default(),
@@ -154,9 +132,6 @@ impl Recipe {
     pub fn validate(&self) -> Result<()> {
         let positive = [
             ("train.epochs", self.train.epochs),
-            ("data.batch", self.data.batch),
-            ("data.eval_batch", self.data.eval_batch),
-            ("data.sample_epochs", self.data.sample_epochs),
             ("checkpoint.every_steps", self.checkpoint.every_steps),
             ("checkpoint.keep", self.checkpoint.keep),
         ];
@@ -170,6 +145,7 @@ impl Recipe {
                 self.name
             )));
         }
+        self.data.validate()?;
         self.model.builder(1)?;
         self.trainer_options().validate()?;
         self.simqat.validate()

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::callback::{Callback, EpochReport, MetricsLog, ModelCheckpoint};
 use super::checkpoint::Checkpoint;
-use super::feed::Feed;
+use super::feed::{Feed, FeedOptions};
 use super::recipe::Recipe;
 use super::report::{Summary, TrainingSummary};
 use super::trainer::{Outcome, StopFlag, Trainer};
-use crate::data::{Dataset, Split};
+use crate::data::{Dataset, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::nn::Network;
 use crate::quant::Finding;
@@ -33,7 +33,7 @@ impl Variant {
     }
 }
 
-/// `runs/NAME/`: recipe, metrics, checkpoints, summary.
+/// `runs/NAME/`: recipe, metrics, checkpoints, summary, and which pictures could not be decoded.
 pub struct RunFolder {
     path: PathBuf,
     recipe: String,
@@ -69,6 +69,19 @@ impl RunFolder {
     /// Where its checkpoints are.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
+    }
+
+    /// Writes `skipped.txt`, a line for each picture that could not be decoded; none where there is no such picture.
+    fn write_skipped(&self, skipped: &[Skipped]) -> Result<()> {
+        let path = self.path.join("skipped.txt");
+        if skipped.is_empty() {
+            // What an earlier run of that name left.
+            let _ = std::fs::remove_file(path);
+            return Ok(());
+        }
+        log::warn!("{} pictures could not be decoded; {} names them", skipped.len(), path.display());
+        let lines: String = skipped.iter().map(|s| format!("{}: {}\n", s.path.display(), s.reason)).collect();
+        super::checkpoint::write_whole(&path, lines.as_bytes())
     }
 
     /// Writes `summary.json`.
@@ -165,32 +178,47 @@ impl Recipe {
         ])
     }
 
-    /// All test images on the device, in batches for evaluating.
+    /// All test images, in batches for evaluating.
     ///
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn test_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        self.feed(network, &data.test, self.data.eval_batch.min(data.test.len()))
+        let batch = self.data.eval_batch.min(data.test.len());
+        self.feed(network, &data.test, batch, self.data.evaluate.transform())
     }
 
-    /// A split on the device, in batches of `batch`, as large as the network wants the images.
+    /// The images that are trained on, in batches for training.
+    ///
+    /// # Errors
+    /// As [`Recipe::feed`].
+    pub fn train_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
+        let (batch, augment) = (self.data.batch, self.data.augment.transform());
+        match self.data.limit {
+            0 => self.feed(network, &data.train, batch, augment),
+            limit => self.feed(network, &data.train.first(limit), batch, augment),
+        }
+    }
+
+    /// A split in batches of `batch`, as large as the network wants the images.
     ///
     /// # Errors
     /// Where the batch does not fit, or the device has failed.
-    pub fn feed(&self, network: &Network, split: &Split, batch: usize) -> Result<Feed> {
+    pub fn feed(&self, network: &Network, split: &Split, batch: usize, transform: Transform) -> Result<Feed> {
+        let channels = split.shape().map_or(self.data.normalization.mean.len(), |[channels, ..]| channels);
         let size = match network.input_shape()[..] {
-            [channels, height, width] if channels == split.channels => [height, width],
+            [wanted, height, width] if wanted == channels => [height, width],
             _ => {
                 return Err(Error::Invalid(format!(
-                    "{} takes images of shape {}, and those of \"{}\" have {} channels",
+                    "{} takes images of shape {}, and those of \"{}\" have {channels} channels",
                     network.name(),
                     network.input_shape(),
                     self.data.name,
-                    split.channels
                 )));
             }
         };
-        Feed::new(network.gpu(), split, batch, size, &self.data.normalization)
+        let normalization = self.data.normalization.clone();
+        let options = FeedOptions { batch, size, normalization, transform, loader: self.data.loader() };
+        Feed::with_options(network.gpu(), split, &options)
     }
 }
 
@@ -201,7 +229,7 @@ impl Job<'_> {
     /// Where recipe, data and checkpoint do not fit each other, or the device has failed.
     pub fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
         let network = self.recipe.variant_network(gpu, self.data.classes, self.variant)?;
-        let feed = self.recipe.feed(&network, &self.data.train, self.recipe.data.batch)?;
+        let feed = self.recipe.train_feed(&network, self.data)?;
         let mut options = self.recipe.trainer_options();
         if self.data.is_sample {
             options.epochs = self.recipe.data.sample_epochs;
@@ -247,6 +275,7 @@ impl Job<'_> {
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
         let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);
+        self.folder.write_skipped(&[trainer.skipped(), test.skipped()].concat())?;
         let outcome = ended.map_err(|e| self.with_last_good(e, checkpoints.newest()))?;
         let batches = self.recipe.train.reestimate_batches;
         if outcome == Outcome::Finished && batches > 0 {

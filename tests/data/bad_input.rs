@@ -126,7 +126,7 @@ fn a_folder_of_ones_own_needs_no_checksum() {
     write_set(folder.path(), &two_images(), &[0, 2], &two_images(), &[1, 1]);
     let set = mnist::read_folder("mine", folder.path(), 3).unwrap();
     assert_eq!((set.name.as_str(), set.classes, set.is_sample), ("mine", 3, false));
-    assert_eq!((set.train.channels, set.train.height, set.train.width), (1, 2, 3));
+    assert_eq!(set.train.shape(), Some([1, 2, 3]));
     assert_eq!((set.train.len(), set.test.len()), (2, 2));
     assert_says(&set.source, &["mine: 2 training and 2 test images from", folder.path().to_str().unwrap()]);
 }

@@ -35,8 +35,8 @@ fn the_sample_is_balanced_and_mixed() {
     assert_eq!((sample.name.as_str(), sample.classes), ("mnist-5k", 10));
     assert_says(&sample.source, &["4000 training and 1000 test", "not comparable"]);
     for (split, each) in [(&sample.train, 400), (&sample.test, 100)] {
-        assert_eq!((split.channels, split.height, split.width), (1, 28, 28));
-        assert_eq!(split.images.len(), split.len() * 784);
+        assert_eq!(split.shape(), Some([1, 28, 28]));
+        assert_eq!(split.images().unwrap().len(), split.len() * 784);
         for class in 0..10 {
             assert_eq!(split.labels.iter().filter(|&&label| label == class).count(), each);
         }
@@ -44,14 +44,19 @@ fn the_sample_is_balanced_and_mixed() {
         let first = split.first(256);
         assert!((0..10).all(|class| first.labels.contains(&class)));
         // Digits are mostly paper, and ink is there.
-        assert!(split.images.iter().filter(|&&pixel| pixel == 0).count() * 10 > split.images.len() * 7);
-        assert!(first.images.chunks(784).all(|image| image.iter().any(|&pixel| pixel > 200)));
+        assert!(
+            split.images().unwrap().iter().filter(|&&pixel| pixel == 0).count() * 10 > split.len() * 784 * 7
+        );
+        assert!(first.images().unwrap().chunks(784).all(|image| image.iter().any(|&pixel| pixel > 200)));
     }
 }
 
 #[test]
 fn unknown_names_list_the_known_ones() {
-    assert_says(&refused(load("cifar", &nowhere())), &["\"cifar\"", "mnist, fashion-mnist, mnist-5k"]);
+    assert_says(
+        &refused(load("cifar", &nowhere())),
+        &["\"cifar\"", "mnist, fashion-mnist, cifar10, mnist-5k"],
+    );
 }
 
 #[test]

@@ -2,9 +2,12 @@
 //! Nothing here needs the internet: the mirrors are small servers of our own.
 
 mod bad_input;
+mod cifar;
 #[cfg(feature = "fetch")]
 mod download;
+mod folder;
 mod lookup;
+mod pictures;
 #[cfg(feature = "fetch")]
 mod server;
 

@@ -40,8 +40,8 @@ fn lenet5_reaches_the_published_accuracy() {
         let float = recipe.network(&gpu, data.classes).unwrap();
         let network =
             simqat.as_ref().map_or(Ok(float), |simqat| simqat.apply(&recipe.network(&gpu, 10)?)).unwrap();
-        let feed = recipe.feed(&network, &data.train, recipe.data.batch).unwrap();
-        let test = recipe.feed(&network, &data.test, recipe.data.eval_batch).unwrap();
+        let feed = recipe.train_feed(&network, &data).unwrap();
+        let test = recipe.test_feed(&network, &data).unwrap();
         let mut trainer = Trainer::new(network, feed, recipe.trainer_options()).unwrap();
         trainer.fit(&test, &mut [], &StopFlag::default()).unwrap();
         let top1 = trainer.evaluate(&test).unwrap().top1();

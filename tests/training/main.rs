@@ -5,6 +5,7 @@ mod common;
 
 mod bits;
 mod checkpoint;
+mod feeds;
 mod learning;
 mod memory;
 mod post_training;
