@@ -35,6 +35,12 @@ struct Params {
     k_per_share: u32,
     // Results of one share.
     results: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 }
 
 @group(0) @binding(0) var<storage, read> source: array<f32>;
@@ -71,13 +77,13 @@ fn main(
     let pixel_y = i32(pixel % phase_area / params.phase_w);
     let pixel_x = i32(pixel % params.phase_w);
 //% if direction == "forward"
-    let from_y = pixel_y * /*{ stride_y }*/ - /*{ pad_top }*/;
-    let from_x = pixel_x * /*{ stride_x }*/ - /*{ pad_left }*/;
+    let from_y = pixel_y * i32(params.stride_y) - i32(params.pad_top);
+    let from_x = pixel_x * i32(params.stride_x) - i32(params.pad_left);
 //% else
-    let from_y = pixel_y + i32((phase_y + /*{ pad_top }*/u) / /*{ phases_y }*/u);
-    let from_x = pixel_x + i32((phase_x + /*{ pad_left }*/u) / /*{ phases_x }*/u);
-    let first_tap_y = (phase_y + /*{ pad_top }*/u) % /*{ phases_y }*/u;
-    let first_tap_x = (phase_x + /*{ pad_left }*/u) % /*{ phases_x }*/u;
+    let from_y = pixel_y + i32((phase_y + params.pad_top) / /*{ phases_y }*/u);
+    let from_x = pixel_x + i32((phase_x + params.pad_left) / /*{ phases_x }*/u);
+    let first_tap_y = (phase_y + params.pad_top) % /*{ phases_y }*/u;
+    let first_tap_x = (phase_x + params.pad_left) % /*{ phases_x }*/u;
 //% endif
     let planes = pixel / phase_area * params.source_channels + channel_group * params.reduced;
 //% for i in range(per_m)
@@ -116,11 +122,11 @@ fn main(
             let kk = thread / /*{ tile_n }*/u + /*{ r * rows_at_once }*/u;
             let term = min(k + kk, end - 1u);
 //%   if direction == "forward"
-            let y = from_y + i32(term % /*{ taps }*/u / /*{ taps_x }*/u) * /*{ dilation_y }*/;
-            let x = from_x + i32(term % /*{ taps_x }*/u) * /*{ dilation_x }*/;
+            let y = from_y + i32(term % /*{ taps }*/u / /*{ taps_x }*/u) * i32(params.dilation_y);
+            let x = from_x + i32(term % /*{ taps_x }*/u) * i32(params.dilation_x);
 //%   else
-            let y = from_y - i32(term % /*{ taps }*/u / /*{ taps_x }*/u) * /*{ dilation_y }*/;
-            let x = from_x - i32(term % /*{ taps_x }*/u) * /*{ dilation_x }*/;
+            let y = from_y - i32(term % /*{ taps }*/u / /*{ taps_x }*/u) * i32(params.dilation_y);
+            let x = from_x - i32(term % /*{ taps_x }*/u) * i32(params.dilation_x);
 //%   endif
             let inside = k + kk < end && y >= 0 && x >= 0 && y < i32(params.source_h) && x < i32(params.source_w);
             let at = (planes + term / /*{ taps }*/u) * source_area + u32(y) * params.source_w + u32(x);

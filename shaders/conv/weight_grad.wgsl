@@ -24,6 +24,12 @@ struct Params {
     // Output pixels over the batch, and per share; the latter a multiple of /*{ tile_k }*/.
     pixels: u32,
     pixels_per_share: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 }
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
@@ -53,8 +59,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //% for r in range(tile_n // rows_at_once)
     let pair/*{ r }*/ = min(first_n + row + /*{ r * rows_at_once }*/u, pairs - 1u);
     let plane/*{ r }*/ = (channel_group * params.reduced + pair/*{ r }*/ / /*{ taps }*/u) * source_area;
-    let tap_y/*{ r }*/ = i32(pair/*{ r }*/ % /*{ taps }*/u / /*{ kw }*/u) * /*{ dilation_y }*/ - /*{ pad_top }*/;
-    let tap_x/*{ r }*/ = i32(pair/*{ r }*/ % /*{ kw }*/u) * /*{ dilation_x }*/ - /*{ pad_left }*/;
+    let tap_y/*{ r }*/ = i32(pair/*{ r }*/ % /*{ taps }*/u / /*{ kw }*/u * params.dilation_y) - i32(params.pad_top);
+    let tap_x/*{ r }*/ = i32(pair/*{ r }*/ % /*{ kw }*/u * params.dilation_x) - i32(params.pad_left);
 //% endfor
 //% for i in range(per_m)
 //%   for j in range(per_n)
@@ -70,8 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let at = p % out_area;
         let dy_at = image * params.out_channels * out_area + at;
         let image_at = image * params.source_channels * source_area;
-        let from_y = i32(at / params.out_w) * /*{ stride_y }*/;
-        let from_x = i32(at % params.out_w) * /*{ stride_x }*/;
+        let from_y = i32(at / params.out_w * params.stride_y);
+        let from_x = i32(at % params.out_w * params.stride_x);
 //% for r in range(tile_m // rows_at_once)
         tile_dy[kk * /*{ tile_m + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, dy[dy_at + dy_plane/*{ r }*/], k + kk < end);
 //% endfor

@@ -20,6 +20,12 @@ params!(ConvTileParams {
     all_blocks: u32,
     k_per_share: u32,
     results: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 });
 params!(WeightGradParams {
     source_channels: u32,
@@ -33,6 +39,12 @@ params!(WeightGradParams {
     blocks: u32,
     pixels: u32,
     pixels_per_share: u32,
+    stride_y: u32,
+    stride_x: u32,
+    dilation_y: u32,
+    dilation_x: u32,
+    pad_top: u32,
+    pad_left: u32,
 });
 
 /// Results of a workgroup of 256 threads: rows, columns, depth of a step, and rows and columns of a thread.
@@ -101,9 +113,7 @@ pub(super) fn conv(g: &ConvShape, v: &View, epilogue: Epilogue) -> Option<Plan> 
     let mut constants = tile.constants();
     constants.extend::<Constants>(constants! {
         direction: if backward { "backward" } else { "forward" }, kh: g.kh, kw: g.kw, taps_y: taps[0], taps_x: taps[1],
-        phases_y: phases[0], phases_x: phases[1], stride_y: g.stride[0], stride_x: g.stride[1],
-        dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-        bias: own.bias, relu: own.relu,
+        phases_y: phases[0], phases_x: phases[1], bias: own.bias, relu: own.relu,
     });
     let params = ConvTileParams {
         source_channels: v.source_channels,
@@ -121,6 +131,12 @@ pub(super) fn conv(g: &ConvShape, v: &View, epilogue: Epilogue) -> Option<Plan> 
         all_blocks: blocks * g.groups,
         k_per_share,
         results,
+        stride_y: g.stride[0],
+        stride_x: g.stride[1],
+        dilation_y: g.dilation[0],
+        dilation_x: g.dilation[1],
+        pad_top: g.pad[0],
+        pad_left: g.pad[1],
     };
     let folds = columns.div_ceil(DIMENSION);
     let workgroups = [columns.div_ceil(folds), blocks * g.groups * folds, shares * phases[0] * phases[1]];
@@ -142,10 +158,7 @@ pub(super) fn weight_grad(g: &ConvShape) -> Plan {
     let pixels = g.n * v.out[0] * v.out[1];
     let (pixels_per_share, shares) = shares(pixels, across.div_ceil(2), tile.k);
     let mut constants = tile.constants();
-    constants.extend::<Constants>(constants! {
-        kh: g.kh, kw: g.kw, stride_y: g.stride[0], stride_x: g.stride[1],
-        dilation_y: g.dilation[0], dilation_x: g.dilation[1], pad_top: g.pad[0], pad_left: g.pad[1],
-    });
+    constants.extend::<Constants>(constants! { kh: g.kh, kw: g.kw });
     let params = WeightGradParams {
         source_channels: v.source_channels,
         source_h: v.source[0],
@@ -158,8 +171,46 @@ pub(super) fn weight_grad(g: &ConvShape) -> Plan {
         blocks,
         pixels,
         pixels_per_share,
+        stride_y: g.stride[0],
+        stride_x: g.stride[1],
+        dilation_y: g.dilation[0],
+        dilation_x: g.dilation[1],
+        pad_top: g.pad[0],
+        pad_left: g.pad[1],
     };
     let workgroups = [pairs.div_ceil(tile.n), blocks * g.groups, shares];
     let main = dispatch("conv/weight_grad.wgsl", constants, workgroups, params);
     with_reduction(main, g.weights(), shares, Epilogue::default(), [1, 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_columns_than_one_dimension_holds_are_folded() {
+        for (side, groups) in [(64, 1), (2_047, 1), (4_001, 1), (4_001, 3)] {
+            let g = ConvShape {
+                n: 1,
+                c: 3 * groups,
+                h: side,
+                w: side,
+                oc: 32 * groups,
+                kh: 3,
+                kw: 3,
+                out: [side, side],
+                stride: [1, 1],
+                pad: [1, 1],
+                dilation: [1, 1],
+                groups,
+            };
+            let plan = conv(&g, &view(&g, Direction::Forward), Epilogue::default()).unwrap();
+            let [x, y, z] = plan.main.workgroups;
+            assert!(x.max(y).max(z) <= DIMENSION, "{side}: {x} x {y} x {z}");
+            // One block of 32 channels for each group; the widest tile has 128 columns, the narrowest 64.
+            assert!(y.is_multiple_of(groups) && z == 1, "{side}: {x} x {y} x {z}");
+            let columns = u64::from(x) * u64::from(y / groups);
+            assert!(columns * 64 >= u64::from(side * side), "{side}: {columns} columns of workgroups");
+        }
+    }
 }
