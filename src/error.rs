@@ -37,12 +37,31 @@ pub enum Error {
     /// The GPU went away or refused a command.
     #[error("{0}")]
     Gpu(String),
+    /// The GPU has no room for a tensor.
+    #[error("{message}")]
+    Memory {
+        /// How much was asked for, what there is, and what to do.
+        message: String,
+        /// Bytes of the tensor.
+        asked: u64,
+        /// What stands in its way.
+        limit: MemoryLimit,
+    },
     /// Training had to stop: the loss or a parameter is not a finite number.
     #[error("{0}")]
     Diverged(String),
     /// A download did not work from any mirror.
     #[error("{0}")]
     Download(String),
+}
+
+/// What keeps a tensor from being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// One tensor can have so many bytes on this adapter.
+    Tensor(u64),
+    /// The device has no more beside so many bytes that are in use.
+    Device(u64),
 }
 
 impl Error {
@@ -69,6 +88,7 @@ impl Error {
             | Error::Shape(_)
             | Error::NoAdapter(_)
             | Error::Io { .. }
+            | Error::Memory { .. }
             | Error::Diverged(_) => true,
             Error::Gpu(_) | Error::Download(_) => false,
         }

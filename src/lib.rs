@@ -23,7 +23,7 @@ pub mod shader;
 pub mod tensor;
 pub mod train;
 
-pub use error::{Error, Result};
+pub use error::{Error, MemoryLimit, Result};
 /// The version of wgpu that devices are shared through.
 pub use wgpu;
 

@@ -103,7 +103,8 @@ fn replays_accumulate() {
     let down = Tensor::from_f32(&gpu, [3], &[-1.0, -2.0, -3.0]).unwrap();
     let rate = Tensor::full(&gpu, [1], 0.5).unwrap();
     let progress = Tensor::zeros(&gpu, [3], DType::U32).unwrap();
-    let settings = Settings { rate: &rate, progress: &progress, momentum: 0.0, weight_decay: 0.0 };
+    let settings =
+        Settings { rate: &rate, progress: &progress, factor: None, momentum: 0.0, weight_decay: 0.0 };
     let (recording, ()) =
         gpu.record(|| update(&total, &velocity, &affine(&down, 2.0, 0.0)?, &settings)).unwrap();
     assert_eq!(total.read_f32().unwrap(), [0.0; 3], "recording runs nothing");

@@ -57,6 +57,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% else
   let area = height * width;
   if (i >= params.planes * area) { return; }
+//% if out_height * out_width == 1
+  // One window for the plane.
+  let inside = (i % area / width + /*{ pad_top }*/u < /*{ kernel_y }*/u) & (i % width + /*{ pad_left }*/u < /*{ kernel_x }*/u);
+  y[i] = select(0.0, x[i / area] * share(0u, 0u), inside);
+//% else
   let row = i % area / width + /*{ pad_top }*/u;
   let column = i % width + /*{ pad_left }*/u;
   let last_y = min(row / /*{ stride_y }*/u + 1u, out_height);
@@ -67,5 +72,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     }
   }
   y[i] = total;
+//% endif
 //% endif
 }

@@ -23,11 +23,6 @@ const width = /*{ width }*/u;
 const out_height = /*{ out_height }*/u;
 const out_width = /*{ out_width }*/u;
 
-// The first window along an axis that reaches `place`, counted from the padded edge.
-fn first_window(place: u32, kernel: u32, stride: u32) -> u32 {
-  return select(0u, (place - kernel) / stride + 1u, place >= kernel);
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let i = linear_index(id, groups, 64u);
@@ -37,18 +32,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let at = i % area;
   let row = at / width + /*{ pad_top }*/u;
   let column = at % width + /*{ pad_left }*/u;
-  let last_y = min(row / /*{ stride_y }*/u + 1u, out_height);
-  let last_x = min(column / /*{ stride_x }*/u + 1u, out_width);
+  let window_y = row / /*{ stride_y }*/u;
+  let window_x = column / /*{ stride_x }*/u;
+  // Windows that can reach a pixel are few and known: written out, they are loaded without a loop's masks.
   var total = 0.0;
-  for (var wy = first_window(row, /*{ kernel_y }*/u, /*{ stride_y }*/u); wy < last_y; wy++) {
-    for (var wx = first_window(column, /*{ kernel_x }*/u, /*{ stride_x }*/u); wx < last_x; wx++) {
-      let window = (plane * out_height + wy) * out_width + wx;
-//% if relu
-      total += select(0.0, dy[window], places[window] == at && y[window] > 0.0);
-//% else
-      total += select(0.0, dy[window], places[window] == at);
-//% endif
-    }
+//% for up in range((kernel_y + stride_y - 1) // stride_y)
+//%   for left in range((kernel_x + stride_x - 1) // stride_x)
+  {
+    // A window above the first wraps around to a large number.
+    let wy = window_y - /*{ up }*/u;
+    let wx = window_x - /*{ left }*/u;
+    let reached = (wy < out_height) & (wx < out_width) & (row - wy * /*{ stride_y }*/u < /*{ kernel_y }*/u) & (column - wx * /*{ stride_x }*/u < /*{ kernel_x }*/u);
+    let window = select(0u, (plane * out_height + wy) * out_width + wx, reached);
+    total += select(0.0, dy[window], reached & (places[window] == at)/*{ " & (y[window] > 0.0)" if relu }*/);
   }
+//%   endfor
+//% endfor
   dx[i] = total;
 }

@@ -28,6 +28,8 @@ pub struct GpuOptions {
     pub checked: bool,
     /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen. For tests.
     pub poison: bool,
+    /// Most bytes of the device's memory that tensors may take; `None`: as much as it gives.
+    pub memory_limit: Option<u64>,
     /// The family of kernels, to measure or test one that would not be chosen.
     pub kernels: KernelFamily,
 }
@@ -38,6 +40,7 @@ impl Default for GpuOptions {
             adapter: None,
             checked: cfg!(debug_assertions),
             poison: false,
+            memory_limit: None,
             kernels: KernelFamily::Auto,
         }
     }
@@ -79,7 +82,12 @@ impl AdapterSummary {
 
 pub(super) fn instance() -> wgpu::Instance {
     // No display handle: nothing is ever shown. The environment may still narrow the backends (WGPU_BACKEND).
-    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env())
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    // Where the driver tells how much memory there is, the last of it is refused instead of ending the program, or, with a
+    // software adapter, the machine.
+    descriptor.memory_budget_thresholds =
+        wgpu::MemoryBudgetThresholds { for_resource_creation: Some(95), for_device_loss: None };
+    wgpu::Instance::new(descriptor)
 }
 
 /// Every adapter that answers, best first.

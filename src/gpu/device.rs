@@ -205,7 +205,7 @@ impl Gpu {
             checked: options.checked,
             poison: options.poison,
             pipelines: PipelineCache::default(),
-            pool: Mutex::new(Pool::default()),
+            pool: Mutex::new(Pool::limited_to(options.memory_limit)),
             stream: Mutex::new(Stream::default()),
             fault: Arc::default(),
             memos: Mutex::default(),

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::device::{Gpu, lock};
-use crate::{Error, Result};
+use crate::{Error, MemoryLimit, Result};
 
 /// Bytes of GPU memory that tensors take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,9 +44,15 @@ pub(super) struct Pool {
     current: Option<ArenaId>,
     usage: MemoryUse,
     next_id: u64,
+    /// Most bytes to take from the device.
+    limit: Option<u64>,
 }
 
 impl Pool {
+    pub fn limited_to(limit: Option<u64>) -> Self {
+        Pool { limit, ..Pool::default() }
+    }
+
     pub fn usage(&self) -> MemoryUse {
         self.usage
     }
@@ -79,6 +85,9 @@ impl Pool {
         let slab = match reused {
             Some(slab) => slab,
             None => {
+                if self.limit.is_some_and(|limit| self.usage.reserved + class > limit) {
+                    return None;
+                }
                 let raw = create(device, class)?;
                 self.next_id += 1;
                 self.usage.reserved += class;
@@ -203,12 +212,13 @@ impl Gpu {
         let bytes = bytes.next_multiple_of(4).max(4);
         let most = self.caps().max_binding_bytes;
         if bytes > most {
-            return Err(Error::Gpu(format!(
+            let message = format!(
                 "a tensor of {:.1} MiB was asked for, and \"{}\" binds at most {:.1} MiB; use a smaller batch",
                 mib(bytes),
                 self.caps().adapter.name,
                 mib(most)
-            )));
+            );
+            return Err(Error::Memory { message, asked: bytes, limit: MemoryLimit::Tensor(most) });
         }
         // The last size class may lie above the limit, where the exact size does not.
         let class = size_class(bytes).min(most.max(256));
@@ -225,11 +235,12 @@ impl Gpu {
         let usage = pool.usage();
         drop(pool);
         let slab = slab.ok_or_else(|| {
-            Error::Gpu(format!(
+            let message = format!(
                 "out of GPU memory: {:.1} MiB more were asked for beside {:.1} MiB in use; use a smaller batch",
                 mib(bytes),
                 mib(usage.live)
-            ))
+            );
+            Error::Memory { message, asked: bytes, limit: MemoryLimit::Device(usage.live) }
         })?;
         let buffer = Buffer(Arc::new(Shared { gpu: self.clone(), bytes, slab: Some(slab), home }));
         if self.0.poison && home.is_none() {

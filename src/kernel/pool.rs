@@ -1,7 +1,10 @@
 //! Max and average pooling of [N, C, H, W].
 
 use super::catalogue::{Entry, entry};
+use super::gemm::machine;
 use super::params::params;
+use super::plan::Machine;
+use super::reduce::{Reduction, reduce};
 use super::{extent, same_shape};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
@@ -192,6 +195,10 @@ pub fn average_forward(x: &Tensor, window: &Window, count_padding: bool) -> Resu
     let shape = x.shape().nchw("the input of average pooling")?;
     let [n, c, h, w] = shape;
     let out = window.output([h, w])?;
+    if window.kernel == [h, w] && window.padding == [0; 2] && machine(x.gpu()) == Machine::Gpu {
+        // Whole planes: a workgroup each where they are large and few.
+        return reduce(Reduction::Mean, x, 2..4)?.reshape([n, c, 1, 1]);
+    }
     let y = Tensor::empty(x.gpu(), [n, c, out[0], out[1]], DType::F32)?;
     let planes = Planes::new(shape, out)?;
     average(window.average_shader(&planes, "forward", count_padding), x, &y, &planes)?;
@@ -225,6 +232,7 @@ pub(super) fn variants() -> Vec<Entry> {
         (Window::square(2), [10, 10]),
         (Window { kernel: [3, 3], stride: [2, 2], padding: [1, 1] }, [9, 8]),
         (Window { kernel: [2, 3], stride: [1, 2], padding: [0, 1] }, [5, 7]),
+        (Window::square(7), [7, 7]),
     ];
     let each = |(window, plane): &(Window, [usize; 2])| {
         let pooled = window.output(*plane).unwrap_or([1, 1]);

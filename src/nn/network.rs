@@ -86,6 +86,20 @@ impl Network {
         self.with_graph(name, graph)
     }
 
+    /// The same layers on another device, all values 0: to find out what they take there.
+    ///
+    /// # Errors
+    /// Where that device has no memory for them.
+    pub fn blank_on(&self, gpu: &Gpu) -> Result<Network> {
+        Network::assemble(gpu, &self.name, self.graph.clone(), |_, spec| {
+            let dtype = match spec.start {
+                Start::Values(_) => DType::F32,
+                Start::Count => DType::U32,
+            };
+            Tensor::zeros(gpu, &spec.shape, dtype)
+        })
+    }
+
     fn assemble(
         gpu: &Gpu,
         name: &str,

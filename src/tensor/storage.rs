@@ -24,6 +24,19 @@ impl fmt::Display for DType {
     }
 }
 
+/// Names the tensor, what it takes and what there is; and, where its first axis is a batch that could be smaller, how small.
+fn too_large(gpu: &Gpu, shape: &Shape, most: u64) -> Error {
+    let mib = |values: f64| values * 4.0 / f64::from(1 << 20);
+    let values: f64 = shape.iter().map(|&extent| extent as f64).product();
+    let (taken, binds) = (mib(values), mib(most as f64 / 4.0));
+    let rows = shape.first().map_or(0.0, |&rows| (most as f64 / 4.0 / (values / rows as f64)).floor());
+    let advice = if rows >= 1.0 { format!("; a batch of {rows} would fit") } else { String::new() };
+    let name = &gpu.caps().adapter.name;
+    Error::Gpu(format!(
+        "a tensor of shape {shape} takes {taken:.1} MiB, and \"{name}\" binds at most {binds:.1} MiB{advice}"
+    ))
+}
+
 /// Numbers on a GPU: contiguous, row-major. Cloning gives another handle of the same memory.
 #[derive(Clone)]
 pub struct Tensor {
@@ -39,8 +52,12 @@ impl Tensor {
     /// Where it is larger than one binding of the adapter can be.
     pub fn empty(gpu: &Gpu, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
         let shape = shape.into();
-        let buffer = gpu.alloc(shape.count() as u64 * 4)?;
-        Ok(Tensor { buffer, shape, dtype })
+        let bytes = shape.iter().try_fold(4u64, |bytes, &extent| bytes.checked_mul(extent as u64));
+        let most = gpu.caps().max_binding_bytes;
+        match bytes {
+            Some(bytes) if bytes <= most => Ok(Tensor { buffer: gpu.alloc(bytes)?, shape, dtype }),
+            _ => Err(too_large(gpu, &shape, most)),
+        }
     }
 
     /// f32 values from the host.

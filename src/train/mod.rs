@@ -7,6 +7,7 @@ pub mod checkpoint;
 mod diagnose;
 mod evaluate;
 mod feed;
+mod memory;
 mod options;
 mod post_training;
 mod recipe;
@@ -22,6 +23,7 @@ pub use callback::{
 };
 pub use evaluate::{Evaluation, evaluate};
 pub use feed::{Feed, FeedOptions, Normalization};
+pub use memory::StepMemory;
 pub use options::{RunMode, TrainerOptions};
 pub use post_training::PostTraining;
 pub use recipe::{

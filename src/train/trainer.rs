@@ -1,22 +1,25 @@
 //! The training loop. Steps are asked of the device and not waited for; losses come back later, through a
 //! history that lies on the device.
 
+mod step;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+use step::Work;
 
 use super::callback::{Callback, EpochReport};
 use super::diagnose::first_non_finite;
 use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
-use super::options::{RunMode, TrainerOptions};
+use super::memory::advised;
+use super::options::TrainerOptions;
 use super::reports::{Circumstances, NotFinite, Reports, not_finite};
 use crate::data::Skipped;
 use crate::gpu::{Gpu, Readback, Recording};
-use crate::kernel::elementwise::fill;
-use crate::kernel::loss::{ENTRY, HISTORY, tally};
+use crate::kernel::loss::{ENTRY, HISTORY};
 use crate::nn::Network;
-use crate::ops::smoothed_cross_entropy;
 use crate::optim::{GradientClip, GradientSums, Momentum, Span};
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -69,15 +72,6 @@ pub struct Trainer {
     /// The epoch whose order the device holds.
     shuffled: Option<usize>,
     reports: Reports,
-}
-
-/// What the device is asked for at once, and what one recording holds.
-#[derive(Clone, Copy)]
-enum Work {
-    /// A batch forwards and backwards; the update too, where it is all of a step.
-    Pass,
-    /// The update from the sums of several passes.
-    Update,
 }
 
 impl Trainer {
@@ -201,7 +195,7 @@ impl Trainer {
         Ok(self.progress.read_u32()?[2] != 0)
     }
 
-    /// Wall-clock time that the steps so far have waited for images.
+    /// How long the steps have waited for images, in all; see [`Feed::waited`].
     pub fn waited(&self) -> Duration {
         self.feed.waited()
     }
@@ -278,76 +272,18 @@ impl Trainer {
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
         self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
-        let passes = self.options.accumulate;
+        let (passes, images) = (self.options.accumulate, self.feed.batch());
         let first = self.steps_done % self.steps_per_epoch() * passes;
+        let before = self.gpu().memory().live;
         for batch in first..first + passes {
             self.feed.supply(batch)?;
-            self.ask(Work::Pass)?;
+            self.ask(Work::Pass).map_err(|error| advised(error, &self.network, images, before))?;
         }
         if passes > 1 {
             self.ask(Work::Update)?;
         }
         self.steps_done += 1;
         Ok(())
-    }
-
-    fn ask(&mut self, work: Work) -> Result<()> {
-        if self.options.mode == RunMode::Eager {
-            return self.compute(work);
-        }
-        let place = work as usize;
-        if self.recordings[place].is_none() {
-            let gpu = self.gpu().clone();
-            self.recordings[place] = Some(gpu.record(|| self.compute(work))?.0);
-        }
-        match &self.recordings[place] {
-            Some(recording) => recording.replay(),
-            None => Ok(()),
-        }
-    }
-
-    /// The work as the device is to do it.
-    fn compute(&mut self, work: Work) -> Result<()> {
-        let gradients = match (work, &self.sums) {
-            (Work::Pass, None) => self.pass()?,
-            (Work::Pass, Some(sums)) => {
-                let gradients = self.pass()?;
-                for (place, gradient) in there(&gradients) {
-                    sums.add(place, gradient, &self.progress)?;
-                }
-                self.summed = gradients.iter().map(Option::is_some).collect();
-                return Ok(());
-            }
-            (Work::Update, Some(sums)) => {
-                let summed = self.summed.iter().enumerate();
-                summed.map(|(place, &there)| there.then(|| sums.of(place).clone())).collect()
-            }
-            (Work::Update, None) => return Ok(()),
-        };
-        self.update(&gradients)
-    }
-
-    /// One batch forwards and backwards: its share of the gradient of each parameter.
-    fn pass(&self) -> Result<Vec<Option<Tensor>>> {
-        let passes = self.options.accumulate;
-        let (images, labels) = self.feed.gather(&self.progress, self.feed.batch())?;
-        let pass = self.network.train_pass(&images)?;
-        let loss = smoothed_cross_entropy(&pass.output, &labels, self.options.label_smoothing)?;
-        tally(&loss.rows, &self.history, &self.progress, passes)?;
-        // From here on all gradients are shares of a mean over the passes, and their sum is that mean.
-        let share = fill(self.gpu(), loss.mean.tensor().shape(), 1.0 / passes as f32)?;
-        let gradients = pass.tape.backward_from(&loss.mean, share)?;
-        let of = |&index: &usize| pass.leaf(index).and_then(|leaf| gradients.of(leaf)).cloned();
-        Ok(self.trainable.iter().map(of).collect())
-    }
-
-    /// Moves each parameter that has a gradient.
-    fn update(&self, gradients: &[Option<Tensor>]) -> Result<()> {
-        if let Some(clip) = &self.clip {
-            there(gradients).try_for_each(|(place, gradient)| clip.measure(place, gradient))?;
-            clip.finish(&self.history, &self.progress, self.options.accumulate)?;
-        }
-        there(gradients).try_for_each(|(place, gradient)| self.optimizer.update(place, gradient))
     }
 
     /// Steps until `slice` has passed or the training is over, for a host that has other things to do. True
@@ -524,9 +460,4 @@ impl Trainer {
     pub fn evaluate(&self, test: &Feed) -> Result<Evaluation> {
         evaluate(&self.network, test)
     }
-}
-
-/// The gradients that there are, with the numbers of their parameters.
-fn there(gradients: &[Option<Tensor>]) -> impl Iterator<Item = (usize, &Tensor)> {
-    gradients.iter().enumerate().filter_map(|(place, gradient)| Some((place, gradient.as_ref()?)))
 }

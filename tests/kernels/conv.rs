@@ -40,10 +40,10 @@ fn cases() -> Vec<Case> {
         ([1, 1, 12, 14], [2, 1, 11, 12], plain),
         ([1, 70, 4, 4], [66, 70, 3, 3], same),
         // Planes of a few pixels under a kernel that reaches past them, in more images than a workgroup takes.
-        ([37, 12, 4, 4], [20, 12, 3, 3], padded(1, 1)),
-        ([35, 8, 2, 2], [24, 8, 3, 3], padded(1, 1)),
-        ([33, 20, 1, 1], [40, 20, 3, 3], padded(1, 1)),
-        ([19, 16, 4, 4], [32, 16, 3, 3], padded(1, 2)),
+        ([37, 24, 4, 4], [28, 24, 3, 3], padded(1, 1)),
+        ([35, 24, 2, 2], [25, 24, 3, 3], padded(1, 1)),
+        ([33, 24, 1, 1], [40, 24, 3, 3], padded(1, 1)),
+        ([19, 24, 4, 4], [32, 24, 3, 3], padded(1, 2)),
         ([18, 33, 2, 2], [36, 33, 3, 3], padded(1, 2)),
         ([5, 33, 7, 7], [34, 33, 3, 3], padded(1, 2)),
         ([33, 64, 1, 1], [72, 64, 1, 1], plain),
@@ -191,6 +191,24 @@ fn convolutions_of_fractions_are_within_the_rounding_of_their_sum() {
             assert_rounded(&what, &forward(&x, &w, &g, Epilogue::NONE).unwrap(), &sums.y);
             assert_rounded(&what, &input_grad(&dy, &w, x.shape(), &g).unwrap(), &sums.dx);
             assert_rounded(&what, &weight_grad(&x, &dy, w.shape(), &g).unwrap(), &sums.dw);
+        }
+    }
+}
+
+#[test]
+fn an_output_beyond_the_adapters_limit_is_refused_with_the_numbers() {
+    for gpu in [gpu(), tiled_gpu()] {
+        // 16 MiB of output for each image.
+        let fits = (gpu.caps().max_binding_bytes >> 24) as usize;
+        let x = Tensor::zeros(&gpu, [fits + 1, 1, 64, 64], DType::F32).unwrap();
+        let w = Tensor::zeros(&gpu, [1024, 1, 1, 1], DType::F32).unwrap();
+        let error = forward(&x, &w, &Geometry::default(), Epilogue::NONE).unwrap_err().to_string();
+        for part in [
+            format!("[{}, 1024, 64, 64]", fits + 1),
+            format!("{}.0 MiB", (fits + 1) * 16),
+            format!("a batch of {fits} "),
+        ] {
+            assert!(error.contains(&part), "no \"{part}\" in: {error}");
         }
     }
 }

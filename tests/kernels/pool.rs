@@ -1,7 +1,8 @@
 use simqat::kernel::pool::{Window, average_backward, average_forward, max_backward, max_forward};
+use simqat::tensor::Tensor;
 
 use super::common::assert_close;
-use super::{tensor, values, whole};
+use super::{families, tensor, values, whole};
 
 const WINDOWS: [Window; 6] = [
     Window { kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
@@ -11,7 +12,7 @@ const WINDOWS: [Window; 6] = [
     Window { kernel: [5, 1], stride: [1, 1], padding: [2, 0] },
     Window { kernel: [1, 1], stride: [1, 1], padding: [0, 0] },
 ];
-const SHAPES: [[usize; 4]; 4] = [[1, 1, 5, 5], [2, 3, 7, 6], [1, 1, 3, 3], [3, 5, 13, 9]];
+const SHAPES: [[usize; 4]; 5] = [[1, 1, 5, 5], [2, 3, 7, 6], [1, 1, 3, 3], [3, 5, 13, 9], [2, 3, 112, 112]];
 
 /// The pixels of each window that lie on the plane, as (pooled place, plane place), in reading order.
 fn taps(window: &Window, shape: [usize; 4]) -> (Vec<Vec<usize>>, [usize; 2]) {
@@ -97,6 +98,31 @@ fn averages_and_their_gradient() {
             assert_close(&what, &back.read_f32().unwrap(), &dx, 1e-6, 2e-6);
         }
     });
+}
+
+/// The head of a ResNet, in both families of kernels: planes of one pixel, some, and so many that a workgroup shares them.
+#[test]
+fn averages_over_whole_planes_and_their_gradient() {
+    for gpu in families() {
+        for shape in [[3, 70, 1, 1], [2, 33, 7, 7], [2, 5, 9, 13], [2, 3, 56, 56], [70, 64, 2, 2]] {
+            let [n, c, h, w] = shape;
+            let window = Window { kernel: [h, w], stride: [h, w], padding: [0, 0] };
+            let (x, dy) = (values(n * c * h * w, 5), values(n * c, 6));
+            let area = (h * w) as f32;
+            let mean = |plane: &[f32]| plane.iter().map(|&v| f64::from(v)).sum::<f64>() as f32 / area;
+            let expected: Vec<f32> = x.chunks(h * w).map(mean).collect();
+            let y = average_forward(&Tensor::from_f32(&gpu, shape, &x).unwrap(), &window, true).unwrap();
+            assert_eq!(y.shape()[..], [n, c, 1, 1]);
+            // A sum of 3136 values up to 3 in any order is off by a few units of its last places, 2^-24 of 10 000
+            // at worst, and is divided by their number.
+            assert_close(&format!("{shape:?}"), &y.read_f32().unwrap(), &expected, 1e-6, 2e-6);
+            let dx: Vec<f32> = dy.iter().flat_map(|v| vec![v / area; h * w]).collect();
+            let dy = Tensor::from_f32(&gpu, [n, c, 1, 1], &dy).unwrap();
+            let back = average_backward(&dy, shape, &window, true).unwrap();
+            // A division and a product with the inverse differ by two roundings.
+            assert_close(&format!("{shape:?}"), &back.read_f32().unwrap(), &dx, 5e-7, 0.0);
+        }
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bits;
 mod checkpoint;
 mod feeds;
 mod learning;
+mod memory;
 mod post_training;
 mod stages;
 mod steps;

@@ -1,10 +1,13 @@
 //! What a step is made of: rates by a schedule, several passes, clipping, smoothing, decay by name.
 
+use std::time::Duration;
+
 use simqat::Error;
+use simqat::data::{Crop, LoaderOptions, Transform};
 use simqat::gpu::Gpu;
 use simqat::optim::{MomentumOptions, Schedule, ScheduleKind, Span};
 use simqat::train::checkpoint::{Checkpoint, save_training};
-use simqat::train::{RunMode, Trainer, TrainerOptions};
+use simqat::train::{Feed, FeedOptions, Normalization, RunMode, Trainer, TrainerOptions};
 
 use super::watching::Watch;
 use super::{assert_same_bits, bits, device, digits, mnist_feed, network, options, steps, told, trainer};
@@ -100,6 +103,43 @@ fn steps_of_all_kinds_have_the_same_bits_eager_and_resumed_within_an_epoch() {
             assert_same_bits(&format!("{} resumed, {mode:?}", file.display()), &bits(&resumed), &whole);
         }
     }
+}
+
+/// Batches that the host cuts and uploads while the recordings of passes are replayed.
+#[test]
+fn streamed_pictures_go_through_recorded_passes() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    let begun = |mode| {
+        let crop = Crop::RandomResized { scale: [0.5, 1.0], ratio: [0.75, 1.25] };
+        let feed = FeedOptions {
+            batch: 32,
+            size: [32, 32],
+            normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
+            transform: Transform { crop, ..Transform::default() },
+            loader: LoaderOptions::default(),
+        };
+        let feed = Feed::with_options(&gpu, &digits().train.first(320), &feed).unwrap();
+        assert!(feed.is_streamed());
+        Trainer::new(network(&gpu, None), feed, TrainerOptions { mode, ..everything() }).unwrap()
+    };
+    // Two steps of four batches in an epoch, and two batches left over.
+    let mut whole = begun(RunMode::Graph);
+    assert_eq!(whole.total_steps(), 6);
+    steps(&mut whole, 3);
+    save_training(&whole, &file, &[]).unwrap();
+    let seen = reports(&mut whole, 3);
+    let whole = bits(&whole);
+    let mut eager = begun(RunMode::Eager);
+    let same = reports(&mut eager, 6);
+    assert_same_bits("eager", &bits(&eager), &whole);
+    assert_eq!(seen.reports.last().unwrap().loss, same.reports.last().unwrap().loss);
+    assert!(eager.waited() > Duration::ZERO, "the first batch at least");
+    let mut resumed = begun(RunMode::Graph);
+    Checkpoint::read(file).unwrap().resume(&mut resumed).unwrap();
+    steps(&mut resumed, 3);
+    assert_same_bits("resumed", &bits(&resumed), &whole);
 }
 
 #[test]

@@ -131,11 +131,11 @@ pub(super) fn conv(g: &ConvShape, v: &View, epilogue: Epilogue) -> Option<Plan> 
 pub(super) fn weight_grad(g: &ConvShape) -> Plan {
     let v = view(g, Direction::Forward);
     let pairs = v.reduced * g.taps();
-    // Columns here are weights, not pixels; few channels get a small square tile.
+    // Columns here are weights, not pixels.
     let tile = if v.out_per_group >= 48 && pairs >= 48 {
         Tile { m: 64, n: 64, k: 16, per_m: 4, per_n: 4 }
     } else {
-        Tile { m: 32, n: 32, k: 16, per_m: 4, per_n: 4 }
+        Tile { m: 32, n: 32, k: 16, per_m: 2, per_n: 2 }
     };
     let blocks = v.out_per_group.div_ceil(tile.m);
     let across = pairs.div_ceil(tile.n) * blocks * g.groups;

@@ -1,0 +1,82 @@
+//! How much GPU memory a training step takes, before one is tried.
+
+use crate::gpu::Gpu;
+use crate::nn::Network;
+use crate::ops::softmax_cross_entropy;
+use crate::tensor::{DType, Tensor};
+use crate::{Error, MemoryLimit, Result};
+
+/// GPU memory of training steps of one network, in bytes. Tensors alone: the driver has some of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepMemory {
+    /// Parameters, their velocities, and the state of quantizers and normalizations.
+    pub network: u64,
+    /// Gradients, and what else a step takes whatever the batch.
+    pub step: u64,
+    /// What each image of a batch adds: the activations that the way back needs.
+    pub image: u64,
+}
+
+impl StepMemory {
+    /// Found by recording steps of two and of four images on a device that computes nothing. Another adapter may take other
+    /// kernels, with more scratch memory or less.
+    ///
+    /// # Errors
+    /// Where the network is no classifier, or four images of it do not fit WebGPU's default limits.
+    pub fn of(network: &Network) -> Result<StepMemory> {
+        let [few, more] = [step_of(network, 2)?, step_of(network, 4)?];
+        let image = more.1.saturating_sub(few.1) / 2;
+        Ok(StepMemory { network: few.0, step: few.1.saturating_sub(2 * image), image })
+    }
+
+    /// Bytes that a training with batches of `batch` images takes, the data not counted.
+    pub fn at(&self, batch: usize) -> u64 {
+        self.network + self.step + self.image * batch as u64
+    }
+
+    /// The largest batch whose step takes at most `bytes` beside the network and its velocities; 0 where none does.
+    pub fn largest_batch(&self, bytes: u64) -> usize {
+        (bytes.saturating_sub(self.step) / self.image.max(1)) as usize
+    }
+}
+
+/// Bytes of a network with its velocities, and the most that a step takes besides.
+fn step_of(network: &Network, batch: usize) -> Result<(u64, u64)> {
+    let gpu = Gpu::noop();
+    let network = network.blank_on(&gpu)?;
+    let shape = [&[batch], &network.input_shape()[..]].concat();
+    let images = Tensor::zeros(&gpu, shape, DType::F32)?;
+    let labels = Tensor::zeros(&gpu, [batch], DType::U32)?;
+    let before = gpu.memory().live;
+    // Recorded, so that nothing is run and nothing waited for.
+    let (recording, ()) = gpu.record(|| {
+        let pass = network.train_pass(&images)?;
+        let loss = softmax_cross_entropy(&pass.output, &labels)?;
+        pass.tape.backward(&loss.mean).map(drop)
+    })?;
+    drop(recording);
+    let velocities = network.trainable_count() as u64 * 4;
+    let inputs = (images.count() + labels.count()) as u64 * 4;
+    Ok((before - inputs + velocities, gpu.memory().peak - before + inputs))
+}
+
+/// Adds to an error about memory which batch would fit. `before` are the bytes that were in use when the step of `batch`
+/// images began.
+pub(super) fn advised(error: Error, network: &Network, batch: usize, before: u64) -> Error {
+    let Error::Memory { message, asked, limit } = error else { return error };
+    let fits = match limit {
+        // Of what a step makes, only what has a place for each image is that large.
+        MemoryLimit::Tensor(most) => (batch as u64 * most / asked.max(1)) as usize,
+        MemoryLimit::Device(in_use) => StepMemory::of(network)
+            .map_or(0, |memory| memory.largest_batch(in_use.saturating_sub(before)).min(batch - 1)),
+    };
+    let advice = match fits {
+        0 => "no batch would fit beside the network; take a smaller network or smaller images".to_string(),
+        fits => format!(
+            "about {fits} of the {batch} images would fit: set data.batch to that or less, and train.accumulate to make up \
+             for it"
+        ),
+    };
+    let message = message.strip_suffix("; use a smaller batch").unwrap_or(&message);
+    Error::Memory { message: format!("{message}; {advice}"), asked, limit }
+}
