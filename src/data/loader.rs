@@ -186,7 +186,9 @@ impl Loader {
             )));
         }
         let rows = shared.batch.min(count - place);
-        (into.pixels.clear(), into.labels.clear(), into.flips.clear());
+        into.pixels.clear();
+        into.labels.clear();
+        into.flips.clear();
         let mut state = shared.lock();
         if state.first != (Turn { order, place }) {
             state.seek(Turn { order, place }, count);
@@ -353,10 +355,10 @@ impl Shared {
             other => (self.path(picture), other.to_string()),
         };
         let mut state = self.lock();
-        if !state.skipped.contains_key(&picture) {
+        state.skipped.entry(picture).or_insert_with(|| {
             log::warn!("{}: {reason}; it is skipped", path.display());
-            state.skipped.insert(picture, Skipped { path, reason });
-        }
+            Skipped { path, reason }
+        });
     }
 
     fn path(&self, picture: usize) -> PathBuf {
