@@ -18,6 +18,9 @@ use super::progress::title;
 use super::table::Table;
 
 /// A state dict becomes a checkpoint that `simqat eval`, `calibrate` and `train --from` take
+///
+/// A file of weights does not say what BatchNorm adds to the variance: with torchvision's, the recipe needs `--set
+/// model.resnet.bn_eps=1e-5`.
 #[derive(clap::Args)]
 pub struct ImportArgs {
     /// A safetensors file with the names of a state dict, such as torchvision's resnet50
@@ -63,6 +66,10 @@ pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
     let mut table = Table::default();
     table.row(["network", &describe(&network, classes)]);
     table.row(["taken", &format!("{} tensors", done.taken)]);
+    if let Some((_, norm)) = network.norms().next() {
+        // No file of weights says it, and another one gives other logits without a word.
+        table.row(["BatchNorm eps", &format!("{:e}, as the recipe says (PyTorch's is 1e-5)", norm.eps)]);
+    }
     if !done.skipped.is_empty() {
         table.row(["initial values", &done.skipped.join(", ")]);
     }
