@@ -1,5 +1,6 @@
 //! Carrying a recipe out: one training from data to checkpoint, in a run folder.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use super::callback::{Callback, EpochReport, MetricsLog, ModelCheckpoint};
@@ -192,10 +193,25 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn train_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        let (batch, augment) = (self.data.batch, self.data.augment.transform());
+        self.feed(network, &self.trained_on(data), self.data.batch, self.data.augment.transform())
+    }
+
+    /// The images that are trained on, in batches for evaluating, as [`Recipe::test_feed`] takes test images: nothing is
+    /// left to chance. What training accuracy is measured on.
+    ///
+    /// # Errors
+    /// As [`Recipe::feed`].
+    pub fn train_feed_for_evaluation(&self, network: &Network, data: &Dataset) -> Result<Feed> {
+        let split = self.trained_on(data);
+        let batch = self.data.eval_batch.min(split.len());
+        self.feed(network, &split, batch, self.data.evaluate.transform())
+    }
+
+    /// The training images, or those of them that `data.limit` leaves.
+    fn trained_on<'a>(&self, data: &'a Dataset) -> Cow<'a, Split> {
         match self.data.limit {
-            0 => self.feed(network, &data.train, batch, augment),
-            limit => self.feed(network, &data.train.first(limit), batch, augment),
+            0 => Cow::Borrowed(&data.train),
+            limit => Cow::Owned(data.train.first(limit)),
         }
     }
 
