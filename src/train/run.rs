@@ -12,7 +12,7 @@ use super::trainer::{Outcome, StopFlag, Trainer};
 use crate::data::{Dataset, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::nn::Network;
-use crate::quant::Finding;
+use crate::quant::{Finding, Length};
 use crate::{Error, Result};
 
 /// Which of a recipe's two trainings.
@@ -137,29 +137,43 @@ impl Recipe {
         }
     }
 
-    /// Options that have no effect in a training of so many steps. Delays and freezing count the passes of all of them.
+    /// The network of a variant, all values of its layers 0: for those who read others into it or need shapes and names
+    /// alone. Quantizers are as in a fresh network.
+    ///
+    /// # Errors
+    /// Where the options cannot be used, or the device has failed.
+    pub fn blank_network(&self, gpu: &Gpu, classes: usize, variant: Variant) -> Result<Network> {
+        let network = self.model.builder(classes)?.build_blank(gpu)?;
+        match variant {
+            Variant::Float => Ok(network),
+            Variant::SimQat => self.simqat.apply(&network),
+        }
+    }
+
+    /// Options that have no effect in a training of so many steps.
     ///
     /// # Errors
     /// Where the options cannot be used.
     pub fn lint_for(&self, variant: Variant, classes: usize, steps: usize) -> Result<Vec<Finding>> {
         // Shapes and names need no driver.
         let gpu = Gpu::noop();
-        let steps = steps.saturating_mul(self.train.accumulate);
+        let length = Length { steps, accumulate: self.train.accumulate };
         let mut findings = match variant {
             Variant::Float => Vec::new(),
-            Variant::SimQat => self.simqat.lint_for(&self.network(&gpu, classes)?, steps),
+            Variant::SimQat => {
+                self.simqat.lint_for(&self.blank_network(&gpu, classes, Variant::Float)?, length)
+            }
         };
         findings.extend(self.model.lint());
         findings.extend(self.lint_training());
         let batches = self.train.reestimate_batches;
         if batches > 0 {
-            let network = self.variant_network(&gpu, classes, variant)?;
+            let network = self.blank_network(&gpu, classes, variant)?;
             let reason = match network.norms().next() {
                 None => Some("the network has no BatchNorm2d".into()),
-                Some(_) => network.norms().all(|(_, norm)| norm.freeze as usize <= steps).then(|| {
+                Some(_) => network.norms().all(|(_, norm)| norm.freeze as usize <= length.batches()).then(|| {
                     format!(
-                        "every BatchNorm2d is frozen when the training's {steps} steps are done; make simqat.freeze_bn \
-                         larger"
+                        "every BatchNorm2d is frozen when the training's {length} are done; make simqat.freeze_bn larger"
                     )
                 }),
             };
