@@ -83,6 +83,5 @@ pub(super) fn advised(error: Error, network: &Network, batch: usize, before: u64
              for it"
         ),
     };
-    let message = message.strip_suffix("; use a smaller batch").unwrap_or(&message);
     Error::Memory { message: format!("{message}; {advice}"), asked, limit }
 }
