@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use simqat::data::KnownSet;
+use simqat::data::{DataOptions, KnownSet};
 use simqat::gpu::Gpu;
 use simqat::nn::{Layer, Network};
 use simqat::train::checkpoint::{Checkpoint, save_network_with};
@@ -52,7 +52,11 @@ pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
             Err(_) => classes_in(&recipe, &file)?,
         },
     };
-    let network = recipe.network(&Gpu::noop(), classes)?;
+    // Initial values matter where some stay.
+    let network = match args.skip.is_empty() {
+        true => recipe.blank_network(&Gpu::noop(), classes, Variant::Float)?,
+        false => recipe.network(&Gpu::noop(), classes)?,
+    };
     let done = file.load_into(&network, &args.skip)?;
     let name = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let metadata = [
@@ -114,8 +118,8 @@ pub struct ExportArgs {
 pub fn export(args: &ExportArgs, console: &Console) -> Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let (recipe, variant) = (recipe_of(&checkpoint, &[])?, variant_of(&checkpoint)?);
-    let classes = classes_of(&recipe, Some(&checkpoint))?;
-    let network = recipe.variant_network(&Gpu::noop(), classes, variant)?;
+    let classes = classes_of(&recipe, Some(&checkpoint), None, &DataOptions::default())?;
+    let network = recipe.blank_network(&Gpu::noop(), classes, variant)?;
     checkpoint.load_into(&network)?;
     let left_out = weights::export(&network, &args.out)?;
 
