@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::feed::Feed;
+use super::memory::advised_evaluation;
 use crate::autograd::Var;
 use crate::kernel::loss::{ENTRY, HISTORY, tally};
 use crate::nn::Network;
@@ -58,7 +59,8 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
             feed.supply(batch)?;
             batch += 1;
             let (images, labels) = feed.gather(&progress, rows)?;
-            let logits = Var::constant(network.predict(&images)?);
+            let logits = network.predict(&images).map_err(|error| advised_evaluation(error, feed.batch()))?;
+            let logits = Var::constant(logits);
             tally(&softmax_cross_entropy(&logits, &labels)?.rows, &history, &progress, 1)?;
         }
         for (&rows, entry) in round.iter().zip(history.read_f32()?.chunks_exact(ENTRY)) {

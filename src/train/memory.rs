@@ -65,23 +65,44 @@ fn step_of(network: &Network, batch: usize) -> Result<(u64, u64)> {
     Ok((before - inputs, gpu.memory().peak - before + inputs))
 }
 
-/// Adds to an error about memory which batch would fit. `before` are the bytes that were in use when the step of `batch`
-/// images began.
+/// Adds to an error about memory which batch of a training would fit. `before` are the bytes that were in use when the step
+/// of `batch` images began.
 pub(super) fn advised(error: Error, network: &Network, batch: usize, before: u64) -> Error {
+    let fits = |in_use: u64| {
+        // What is kept between steps was there before.
+        let memory = StepMemory::of(network, 1).ok()?;
+        Some(memory.largest_batch(in_use.saturating_sub(before)).min(batch - 1))
+    };
+    with_advice(error, batch, "data.batch", ", and train.accumulate to make up for it", fits)
+}
+
+/// As [`advised`], for an evaluation.
+pub(super) fn advised_evaluation(error: Error, batch: usize) -> Error {
+    with_advice(error, batch, "data.eval_batch", "", |_| Some(batch / 2))
+}
+
+/// `fits`: the batch that fits where so many bytes were in use when no more were to be had, if it is known.
+fn with_advice(
+    error: Error,
+    batch: usize,
+    key: &str,
+    besides: &str,
+    fits: impl Fn(u64) -> Option<usize>,
+) -> Error {
     let Error::Memory { message, asked, limit } = error else { return error };
     let fits = match limit {
-        // Of what a step makes, only what has a place for each image is that large.
-        MemoryLimit::Tensor(most) => (batch as u64 * most / asked.max(1)) as usize,
-        // What is kept between steps was there before.
-        MemoryLimit::Device(in_use) => StepMemory::of(network, 1)
-            .map_or(0, |memory| memory.largest_batch(in_use.saturating_sub(before)).min(batch - 1)),
+        // Of what a pass makes, only what has a place for each image is that large.
+        MemoryLimit::Tensor(most) => Some((batch as u64 * most / asked.max(1)) as usize),
+        MemoryLimit::Device(in_use) => fits(in_use),
     };
     let advice = match fits {
-        0 => "no batch would fit beside the network; take a smaller network or smaller images".to_string(),
-        fits => format!(
-            "about {fits} of the {batch} images would fit: set data.batch to that or less, and train.accumulate to make up \
-             for it"
-        ),
+        None => format!("set {key} to less than {batch}{besides}"),
+        Some(0) => {
+            "no batch would fit beside the network; take a smaller network or smaller images".to_string()
+        }
+        Some(fits) => {
+            format!("about {fits} of the {batch} images would fit: set {key} to that or less{besides}")
+        }
     };
     Error::Memory { message: format!("{message}; {advice}"), asked, limit }
 }
