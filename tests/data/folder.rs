@@ -3,9 +3,9 @@
 use std::fs;
 
 use image::ImageFormat;
-use simqat::data::dataset::Pictures;
+
 use simqat::data::loader::{Batch, Loader};
-use simqat::data::{Crop, DataOptions, LoaderOptions, Order, Split, Transform, folder, load};
+use simqat::data::{Crop, DataOptions, LoaderOptions, Order, Pictures, Split, Transform, folder, load};
 
 use super::pictures::{drawn, encoded};
 use super::*;
@@ -74,7 +74,7 @@ fn a_folder_is_found_by_name_and_by_path() {
         &["no data set \"shapse\"", "no folder of pictures is at"],
     );
     // The tests run where `src` is; who names a data folder does not mean that one, but may give a path.
-    assert_says(&refused(load("src", &options)), &["there is no train/ in it"]);
+    assert_says(&refused(load("src", &options)), &["src: there is neither val/ nor test/ in it"]);
     options.data_dir = Some(shelf.path().into());
     let text = refused(load("src", &options));
     assert!(text.contains("no data set \"src\"") && !text.contains(" or src"), "{text}");
@@ -222,7 +222,7 @@ fn a_bug_in_a_thread_is_an_error_and_not_an_endless_wait() {
     let bytes = vec![7; 2 * 12];
     let mut split = Split::new([3, 2, 2], bytes, vec![0, 1], 2).unwrap();
     // A split that contradicts itself, as no constructor makes it: there is no second file, and so not its name either.
-    split.pictures = Pictures::Files(vec!["nowhere.png".into()]);
+    split.pictures = Pictures::Files(vec!["nowhere.png".into()].into());
     let loader = Loader::new(split, Transform::default(), 3, [2, 2], 1, LoaderOptions::default()).unwrap();
     for _ in 0..2 {
         let text = refused(loader.batch(Order::Unshuffled, 1, &mut Batch::default()));
