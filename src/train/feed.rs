@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Batch;
-use crate::data::{Crop, Loader, LoaderOptions, Order, Skipped, Split, Transform};
+use crate::data::{Loader, LoaderOptions, Order, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::kernel::augment::{Source, gather, unpack};
 use crate::nn::Network;
