@@ -163,6 +163,7 @@ impl Recipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::Variant;
 
     #[test]
     fn what_is_left_out_has_the_default() {
@@ -183,15 +184,18 @@ mod tests {
     #[test]
     fn shipped_recipes_have_no_option_without_effect() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes");
-        let mut count = 0;
+        let mut models = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
             let recipe = Recipe::read(entry.unwrap().path()).unwrap();
-            let network = recipe.network(&Gpu::noop(), 10).unwrap();
-            assert_eq!(recipe.simqat.lint(&network), [], "{}", recipe.name);
-            recipe.simqat.apply(&network).unwrap();
-            count += 1;
+            for variant in [Variant::Float, Variant::SimQat] {
+                assert_eq!(recipe.lint_for(variant, 10, 1_000_000).unwrap(), [], "{}", recipe.name);
+            }
+            assert!(recipe.blank_network(&Gpu::noop(), 10, Variant::SimQat).unwrap().is_quantized());
+            models.push(recipe.model.name);
         }
-        assert!(count >= 2);
+        for model in ["lenet5", "convbn", "resnet18", "resnet50"] {
+            assert!(models.iter().any(|name| name == model), "{model} is not among {models:?}");
+        }
     }
 
     #[test]
