@@ -106,7 +106,7 @@ fn read(folder: &Path, name: &str, known: bool) -> Result<Dataset> {
         Error::bad_file(folder, message)
     })?;
     let mut archive = match &place {
-        Place::Archive(path, form) => unpack(path, *form)?,
+        Place::Archive(path, form) => unpack(path, *form, known)?,
         Place::Folder(..) => HashMap::new(),
     };
     let mut batches = Vec::new();
@@ -211,8 +211,12 @@ impl Form {
     }
 }
 
-/// The batches in an archive, by name.
-fn unpack(path: &Path, form: Form) -> Result<HashMap<&'static str, Vec<u8>>> {
+/// The most bytes that one of CIFAR-10's files has, with room for the names in its pickles: nobody's archive may ask for
+/// all memory.
+const MOST_BYTES: u64 = (PICTURES * (PIXELS + 1)) as u64 * 2;
+
+/// The batches in an archive, by name; with `known`, no larger than CIFAR-10's.
+fn unpack(path: &Path, form: Form, known: bool) -> Result<HashMap<&'static str, Vec<u8>>> {
     let damaged = |e: std::io::Error| {
         Error::bad_file(path, format!("the archive is damaged or truncated ({e}); get it again"))
     };
@@ -224,6 +228,12 @@ fn unpack(path: &Path, form: Form) -> Result<HashMap<&'static str, Vec<u8>>> {
         let name = entry.path().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
         let batch = BATCHES.iter().find(|(batch, _)| name.as_deref() == Some(&form.file(batch)));
         if let Some((batch, _)) = batch {
+            // The reader gives no more than this.
+            let size = entry.size();
+            if known && size > MOST_BYTES {
+                let message = format!("{} in it has {size} bytes: it is another file", form.file(batch));
+                return Err(Error::bad_file(path, message));
+            }
             let mut bytes = Vec::new();
             entry.read_to_end(&mut bytes).map_err(damaged)?;
             found.insert(*batch, bytes);

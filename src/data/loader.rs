@@ -39,7 +39,7 @@ pub struct Batch {
     pub flips: Vec<bool>,
 }
 
-/// A picture that could not be decoded.
+/// A picture that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// Its file.
@@ -54,6 +54,8 @@ const DAMAGED_IN_A_ROW: usize = 64;
 /// Decodes a split on threads of its own, which end when it is dropped.
 pub struct Loader {
     shared: Arc<Shared>,
+    /// Held for a whole batch: two that ask at a time would take each other's pictures.
+    asking: Mutex<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -157,7 +159,7 @@ impl Loader {
             ready: Condvar::new(),
             split,
         });
-        let mut loader = Loader { shared, threads: Vec::new() };
+        let mut loader = Loader { shared, asking: Mutex::new(()), threads: Vec::new() };
         for number in 0..workers {
             let shared = Arc::clone(&loader.shared);
             let thread =
@@ -174,8 +176,10 @@ impl Loader {
     /// into the next epoch; any other may be asked for, and takes as long as decoding it.
     ///
     /// # Errors
-    /// Where the order has no such batch, or too many pictures in a row cannot be decoded.
+    /// Where the order has no such batch, a file cannot be read (damaged ones are skipped, but what the system refuses now
+    /// may be there the next time), or too many pictures in a row cannot be used.
     pub fn batch(&self, order: Order, step: usize, into: &mut Batch) -> Result<()> {
+        let _asking = self.asking.lock().unwrap_or_else(|e| e.into_inner());
         let shared = &*self.shared;
         let count = shared.split.len();
         let place = step.saturating_mul(shared.batch);
@@ -223,7 +227,7 @@ impl Loader {
         Ok(())
     }
 
-    /// The pictures that could not be decoded so far, in the order of the split.
+    /// The pictures that could not be used so far, in the order of the split.
     pub fn skipped(&self) -> Vec<Skipped> {
         self.shared.lock().skipped.values().cloned().collect()
     }
@@ -290,7 +294,14 @@ impl Shared {
             }
             let memory = state.spare.pop().unwrap_or_default();
             drop(state);
-            let made = self.make(turn.order, picture, memory, &mut cutter);
+            // Whoever waits for the picture would wait for ever if the thread ended without one.
+            let made = catch_unwind(AssertUnwindSafe(|| self.make(turn.order, picture, memory, &mut cutter)));
+            let made = made.unwrap_or_else(|_| {
+                cutter = Cutter::default();
+                Err(Error::Invalid(format!(
+                    "making picture {picture} of the data set ready panicked: a bug, whose place stands above"
+                )))
+            });
             let mut state = self.lock();
             if let Some(slot) = number.checked_sub(state.number) {
                 state.pictures[slot as usize] = Some(made);
@@ -299,28 +310,28 @@ impl Shared {
         }
     }
 
-    /// What a picture becomes in this epoch. One that cannot be decoded is noted, and the next one of the split that can
-    /// stands in for it, with its own label: so an epoch has as many pictures as before, whatever is found when.
+    /// What a picture becomes in this epoch. One that cannot be used is noted, and the next one of the split that can
+    /// stands in for it, with its own label: so an epoch has as many pictures as before, whatever is found when. That is for
+    /// what stands in the files alone. A file that the system does not give this time ends it, because skipping it would
+    /// make other batches of the same seed.
     fn make(&self, order: Order, picture: usize, memory: Vec<u8>, cutter: &mut Cutter) -> Result<Ready> {
         let mut pixels = memory;
         pixels.resize(self.size[0] * self.size[1] * self.channels, 0);
         let count = self.split.len();
         for offset in 0..count.min(DAMAGED_IN_A_ROW) {
             let picture = (picture + offset) % count;
-            // A decoder's bug must not take the training with it.
-            let decoded = catch_unwind(AssertUnwindSafe(|| self.picture(picture)))
-                .unwrap_or_else(|_| Err(Error::Invalid("the decoder panicked".into())));
-            match decoded {
+            match self.usable(picture) {
                 Ok(decoded) => {
                     let view = self.transform.view([decoded.height, decoded.width], order.chance(picture));
                     cutter.cut(&decoded, &view, self.size, &mut pixels)?;
                     return Ok(Ready { pixels, label: self.split.labels[picture], flip: view.flip });
                 }
-                Err(error) => self.skip(picture, error),
+                Err(Error::BadFile { path, message }) => self.skip(picture, path, message),
+                Err(error) => return Err(error),
             }
         }
         Err(Error::Invalid(format!(
-            "{} pictures in a row cannot be decoded, of {count}; the first: {}",
+            "{} pictures in a row cannot be used, of {count}; the first: {}",
             count.min(DAMAGED_IN_A_ROW),
             self.lock().skipped.get(&picture).map_or(String::new(), |s| format!(
                 "{}: {}",
@@ -328,6 +339,17 @@ impl Shared {
                 s.reason
             ))
         )))
+    }
+
+    /// A picture that the steps can be carried out on; [`Error::BadFile`] where what is in its file is none.
+    fn usable(&self, picture: usize) -> Result<Picture> {
+        // A decoder's bug must not take the training with it. The same file sets it off every time.
+        let decoded = catch_unwind(AssertUnwindSafe(|| self.picture(picture)))
+            .unwrap_or_else(|_| Err(Error::bad_file(self.path(picture), "the decoder panicked")))?;
+        match self.transform.refuses([decoded.height, decoded.width]) {
+            Some(reason) => Err(Error::bad_file(self.path(picture), reason)),
+            None => Ok(decoded),
+        }
     }
 
     fn picture(&self, picture: usize) -> Result<Picture> {
@@ -348,12 +370,7 @@ impl Shared {
         }
     }
 
-    fn skip(&self, picture: usize, error: Error) {
-        let (path, reason) = match error {
-            Error::BadFile { path, message } => (path, message),
-            Error::Io { path, source } => (path, source.to_string()),
-            other => (self.path(picture), other.to_string()),
-        };
+    fn skip(&self, picture: usize, path: PathBuf, reason: String) {
         let mut state = self.lock();
         state.skipped.entry(picture).or_insert_with(|| {
             log::warn!("{}: {reason}; it is skipped", path.display());

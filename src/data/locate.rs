@@ -16,7 +16,7 @@ const VARIABLE: &str = "SIMQAT_DATA";
 #[non_exhaustive]
 pub struct DataOptions {
     /// A folder with a folder per data set in it (`mnist/`). Where it is set, nothing else is looked at, except for the
-    /// shipped sample: who names a folder wants that data or an error.
+    /// shipped sample and for a name that is a path: who names a folder wants that data or an error.
     pub data_dir: Option<PathBuf>,
     /// Folders of the same shape that are tried in turn. Downloads go into the first.
     pub shelves: Vec<PathBuf>,
@@ -62,7 +62,8 @@ impl DataOptions {
             Some(data_dir) => std::slice::from_ref(data_dir),
             None => &self.shelves[..],
         };
-        shelves.iter().map(move |shelf| shelf.join(name)).chain([PathBuf::from(name)])
+        let is_path = name.contains(std::path::is_separator) || self.data_dir.is_none();
+        shelves.iter().map(move |shelf| shelf.join(name)).chain(is_path.then(|| PathBuf::from(name)))
     }
 
     fn folder_of_pictures(&self, name: &str) -> Option<PathBuf> {

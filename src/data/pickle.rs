@@ -37,6 +37,35 @@ enum Value<'a> {
     },
 }
 
+/// How deep lists, tuples and dictionaries may stand in each other. Those files need three levels; without a limit, a chain
+/// of a million would overflow the stack where it is let go.
+const MOST_LEVELS: usize = 8;
+
+impl Value<'_> {
+    /// Levels of what it contains; 0 for what contains nothing.
+    fn levels(&self) -> usize {
+        let most = |values: &[Value]| values.iter().map(Value::levels).max().unwrap_or(0);
+        match self {
+            Value::Items(items) => 1 + most(items),
+            Value::Dict(entries) => {
+                1 + entries.iter().map(|(key, value)| key.levels().max(value.levels())).max().unwrap_or(0)
+            }
+            Value::Object { arguments, state, .. } => 1 + most(arguments).max(most(state)),
+            _ => 0,
+        }
+    }
+}
+
+/// What is about to be put into something, where it is not too deep for that.
+fn shallow<'a>(items: Vec<Value<'a>>, at: usize) -> Result<Vec<Value<'a>>, String> {
+    match items.iter().any(|item| item.levels() >= MOST_LEVELS) {
+        true => Err(format!(
+            "the pickle has more than {MOST_LEVELS} levels at byte {at}, which CIFAR-10's files do not have"
+        )),
+        false => Ok(items),
+    }
+}
+
 /// Reads such a file; an error is the reason, with the place where there is one.
 pub(super) fn read(bytes: &[u8]) -> Result<PickledBatch<'_>, String> {
     let Value::Dict(entries) = run(bytes)? else { return Err("the pickle holds no dictionary".into()) };
@@ -122,14 +151,14 @@ fn run(bytes: &[u8]) -> Result<Value<'_>, String> {
             b'r' => drop(input.take(4)?),
             b'c' => stack.push(Value::Global(input.global()?)),
             b'e' => {
-                let items = since_mark(&mut stack).ok_or_else(bad)?;
+                let items = shallow(since_mark(&mut stack).ok_or_else(bad)?, at)?;
                 match stack.last_mut() {
                     Some(Value::Items(list)) => list.extend(items),
                     _ => return Err(bad()),
                 }
             }
             b'u' => {
-                let items = since_mark(&mut stack).ok_or_else(bad)?;
+                let items = shallow(since_mark(&mut stack).ok_or_else(bad)?, at)?;
                 let Some(Value::Dict(dict)) = stack.last_mut() else { return Err(bad()) };
                 let mut items = items.into_iter();
                 while let (Some(key), Some(value)) = (items.next(), items.next()) {
@@ -137,12 +166,12 @@ fn run(bytes: &[u8]) -> Result<Value<'_>, String> {
                 }
             }
             b't' => {
-                let items = since_mark(&mut stack).ok_or_else(bad)?;
+                let items = shallow(since_mark(&mut stack).ok_or_else(bad)?, at)?;
                 stack.push(Value::Items(items));
             }
             0x85..=0x87 => {
                 let start = stack.len().checked_sub(usize::from(instruction - 0x84)).ok_or_else(bad)?;
-                let items = stack.split_off(start);
+                let items = shallow(stack.split_off(start), at)?;
                 stack.push(Value::Items(items));
             }
             b'R' => match (stack.pop(), stack.pop()) {

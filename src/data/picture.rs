@@ -1,10 +1,11 @@
 //! Picture files: decoding them, and cutting out of them what the network sees.
 
+use std::ops::Range;
 use std::path::Path;
 
 use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x3};
-use fast_image_resize::{FilterType, ImageView, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{CropBox, FilterType, ImageView, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -27,7 +28,7 @@ pub struct Picture {
 
 impl Picture {
     /// Decodes a JPEG or PNG, whichever its first bytes say, to grey (`channels` 1) or red, green, blue (3). Grey becomes
-    /// colour by repetition, colour grey by its luma, 16 bits the upper 8, CMYK and YCCK red, green, blue; transparency is
+    /// colour by repetition, colour grey by its luma, 16 bits are rounded to 8, CMYK and YCCK red, green, blue; transparency is
     /// dropped. What a camera noted about turning the picture is not followed, as with torchvision.
     ///
     /// # Errors
@@ -54,7 +55,11 @@ impl Picture {
             }
         };
         let (height, width) = (image.height() as usize, image.width() as usize);
-        let pixels = if channels == 1 { image.into_luma8().into_raw() } else { image.into_rgb8().into_raw() };
+        let pixels = match channels {
+            1 if image.color().has_color() => image.into_rgb8().as_raw().chunks_exact(3).map(luma).collect(),
+            1 => image.into_luma8().into_raw(),
+            _ => image.into_rgb8().into_raw(),
+        };
         Ok(Picture { pixels, height, width, channels })
     }
 }
@@ -88,7 +93,7 @@ fn decode_jpeg(bytes: &[u8], channels: usize) -> std::result::Result<Picture, St
     Ok(Picture { pixels, height, width, channels })
 }
 
-/// Luma of ITU-R BT.601, as JPEG's own.
+/// Luma of ITU-R BT.601, as JPEG's own and Pillow's, for all kinds of files.
 fn luma(rgb: &[u8]) -> u8 {
     ((19_595 * u32::from(rgb[0]) + 38_470 * u32::from(rgb[1]) + 7_471 * u32::from(rgb[2]) + 0x8000) >> 16)
         as u8
@@ -142,16 +147,31 @@ impl Cutter {
         }
         if whole_inside && rectangle == size {
             // Resizing all and cutting then, but computing only what stays.
-            let [down, across] = [0, 1].map(|axis| own[axis] as f64 / view.resized[axis] as f64);
-            let corner = [f64::from(view.top) * down, f64::from(view.left) * across];
-            let extent = [view.height as f64 * down, view.width as f64 * across];
             let source = pixels::<P>(&picture.pixels, own)?;
-            return self.resize(&source, own, Some((corner, extent)), size, out);
+            let (top, left) = (view.top as usize, view.left as usize);
+            return self.resize(
+                &source,
+                own,
+                Some(box_in(own, view.resized, [top, left], rectangle)),
+                size,
+                out,
+            );
         }
-        let mut resized = vec![0; view.resized[0] * view.resized[1] * picture.channels];
-        self.resize(&pixels::<P>(&picture.pixels, own)?, own, None, view.resized, &mut resized)?;
         let mut cut = vec![0; view.height * view.width * picture.channels];
-        copy_part(&resized, view, picture.channels, &mut cut);
+        let (rows, columns) =
+            (seen(view.top, view.height, view.resized[0]), seen(view.left, view.width, view.resized[1]));
+        let there = [rows.len(), columns.len()];
+        if !there.contains(&0) {
+            // What is seen of the resized picture, and none of the rest: a long thin one would be huge.
+            let mut part = vec![0; there[0] * there[1] * picture.channels];
+            let source = pixels::<P>(&picture.pixels, own)?;
+            let place = box_in(own, view.resized, [rows.start, columns.start], there);
+            self.resize(&source, own, Some(place), there, &mut part)?;
+            let corner =
+                [(rows.start as i64 - i64::from(view.top)), columns.start as i64 - i64::from(view.left)]
+                    .map(|offset| offset as usize);
+            put_part(&part, columns.len() * picture.channels, corner, picture.channels, view.width, &mut cut);
+        }
         self.resize(&pixels::<P>(&cut, rectangle)?, rectangle, None, size, out)
     }
 
@@ -159,7 +179,7 @@ impl Cutter {
         &mut self,
         source: &impl ImageView<Pixel = P>,
         from: [usize; 2],
-        part: Option<([f64; 2], [f64; 2])>,
+        part: Option<CropBox>,
         to: [usize; 2],
         out: &mut [u8],
     ) -> Result<()> {
@@ -169,7 +189,7 @@ impl Cutter {
         let mut out =
             TypedImage::<P>::from_buffer(to[1] as u32, to[0] as u32, out).map_err(|e| failed(&e))?;
         let options = match part {
-            Some(([top, left], [height, width])) => self.options.crop(left, top, width, height),
+            Some(place) => self.options.crop(place.left, place.top, place.width, place.height),
             None => self.options,
         };
         self.resizer.resize_typed(source, &mut out, &options).map_err(|e| failed(&e))
@@ -193,20 +213,70 @@ fn part<'a, P: PixelTrait>(
         })
 }
 
-/// Copies the rectangle of a view out of a picture of the view's `resized` shape; what is outside stays as it is.
-fn copy_part(picture: &[u8], view: &View, channels: usize, out: &mut [u8]) {
-    let [height, width] = view.resized;
-    let first = view.left.max(0) as usize;
-    let last = (i64::from(view.left) + view.width as i64).clamp(0, width as i64) as usize;
-    if first >= last {
-        return;
+/// Where `part` pixels from `start` of an axis that was resized to `resized` lie in its `own` pixels, as start and extent.
+/// Never outside, however the divisions round: resizing refuses what is one bit too far.
+fn span_in(own: usize, resized: usize, start: usize, part: usize) -> (f64, f64) {
+    let there = |place: usize| (place * own) as f64 / resized.max(1) as f64;
+    let start = there(start).min(own as f64);
+    (start, there(part).min(own as f64 - start))
+}
+
+/// [`span_in`] for both axes, [H, W].
+fn box_in(own: [usize; 2], resized: [usize; 2], corner: [usize; 2], part: [usize; 2]) -> CropBox {
+    let [(top, height), (left, width)] =
+        [0, 1].map(|axis| span_in(own[axis], resized[axis], corner[axis], part[axis]));
+    CropBox { left, top, width, height }
+}
+
+/// Which of `extent` pixels are seen through a window of `part` pixels that begins at `offset`.
+fn seen(offset: i32, part: usize, extent: usize) -> Range<usize> {
+    let inside = |place: i64| place.clamp(0, extent as i64) as usize;
+    inside(offset.into())..inside(i64::from(offset) + part as i64)
+}
+
+/// Puts a part with rows of `row` bytes at `corner` [row, column] of a picture of `width` columns; what lies around it
+/// stays as it is.
+fn put_part(part: &[u8], row: usize, corner: [usize; 2], channels: usize, width: usize, out: &mut [u8]) {
+    let lines = out.chunks_exact_mut(width * channels).skip(corner[0]);
+    for (line, from) in lines.zip(part.chunks_exact(row)) {
+        line[corner[1] * channels..][..row].copy_from_slice(from);
     }
-    for (row, line) in out.chunks_exact_mut(view.width * channels).enumerate() {
-        let y = i64::from(view.top) + row as i64;
-        if (0..height as i64).contains(&y) {
-            let source = &picture[(y as usize * width + first) * channels..][..(last - first) * channels];
-            let start = (first as i64 - i64::from(view.left)) as usize * channels;
-            line[start..][..source.len()].copy_from_slice(source);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_part_of_a_resized_axis_lies_outside() {
+        for own in 1..=2000 {
+            // Shorter sides as recipes have them, and the same picture's longer side.
+            for resized in [1, 7, 56, 224, 232, 255, 256, own, own * 224 / 225 + 1, own * 256 / own.min(199)]
+            {
+                for part in [resized, resized.min(224), resized.min(56), 1] {
+                    for start in [0, (resized - part) / 2, resized - part] {
+                        let (first, extent) = span_in(own, resized, start, part);
+                        let last = first + extent;
+                        assert!(
+                            first >= 0.0 && first < own as f64 && extent > 0.0 && last <= own as f64,
+                            "{part} from {start} of {resized} in {own}: {first} + {extent}"
+                        );
+                        // Three roundings of a number up to 2000, each by at most 2^-43.
+                        let exact = (start + part) as f64 * own as f64 / resized as f64;
+                        assert!((last - exact).abs() < 1e-12, "{last} {exact}");
+                    }
+                }
+                let whole = span_in(own, resized, 0, resized);
+                assert_eq!(whole, (0.0, own as f64), "{resized}");
+            }
         }
+    }
+
+    #[test]
+    fn a_window_sees_what_is_behind_it() {
+        assert_eq!(seen(-2, 5, 9), 0..3);
+        assert_eq!(seen(4, 3, 9), 4..7);
+        assert_eq!(seen(7, 5, 9), 7..9);
+        assert!(seen(-9, 5, 9).is_empty() && seen(20, 5, 9).is_empty());
     }
 }

@@ -25,7 +25,8 @@ pub enum Crop {
         /// Its side, in pixels.
         side: usize,
     },
-    /// A square from anywhere in the picture with a black border around it.
+    /// A square from anywhere in the picture with a black border around it. Pictures that are smaller even so cannot be
+    /// used ([`Transform::refuses`]).
     Random {
         /// Width of the border, in pixels.
         pad: usize,
@@ -59,6 +60,9 @@ pub struct View {
     pub flip: bool,
 }
 
+/// The most pixels that are taken out of a picture, as many as 8192 x 8192: 200 MB in colour, for each thread.
+const MOST_PIXELS: usize = 1 << 26;
+
 /// How often a part of random size is drawn before the middle is taken: it may not fit a picture's shape.
 const TRIES: usize = 10;
 
@@ -75,6 +79,35 @@ impl Transform {
             Crop::Centre { side } | Crop::Random { side, .. } => Some([side; 2]),
             Crop::Whole | Crop::RandomResized { .. } => self.flip.then_some(size),
         }
+    }
+
+    /// Why a picture of `size` [H, W] cannot be used, where that is so: it is smaller than a random square, or what is taken
+    /// of it is larger than memory should have to bear.
+    pub fn refuses(&self, size: [usize; 2]) -> Option<String> {
+        let [height, width] = size;
+        let resized = shorter_side(size, self.resize);
+        let from = match self.resize {
+            0 => format!("a picture of {height} x {width}"),
+            side => format!("a picture of {height} x {width}, resized to a shorter side of {side},"),
+        };
+        let shorter = resized[0].min(resized[1]);
+        let taken = match self.crop {
+            Crop::Random { pad, side } if shorter.saturating_add(pad.saturating_mul(2)) < side => {
+                return Some(format!(
+                    "{from} with a border of {pad} is smaller than a random crop of {side}"
+                ));
+            }
+            Crop::Centre { side } | Crop::Random { side, .. } => [side; 2],
+            Crop::Whole | Crop::RandomResized { .. } => resized,
+        };
+        let longest = resized.into_iter().max().unwrap_or_default();
+        let too_many = taken[0].saturating_mul(taken[1]) > MOST_PIXELS;
+        (too_many || longest > i32::MAX as usize).then(|| {
+            format!(
+                "{from} becomes {} x {}, and a part of {} x {} is more than {MOST_PIXELS} pixels",
+                resized[0], resized[1], taken[0], taken[1]
+            )
+        })
     }
 
     /// What becomes of a picture of `size` [H, W]. Without `chance`, what would be random is in the middle, and nothing is
@@ -107,14 +140,18 @@ impl Transform {
 fn shorter_side([height, width]: [usize; 2], side: usize) -> [usize; 2] {
     match side {
         0 => [height, width],
-        _ if height <= width => [side, side * width / height.max(1)],
-        _ => [side * height / width.max(1), side],
+        _ if height <= width => [side, side.saturating_mul(width) / height.max(1)],
+        _ => [side.saturating_mul(height) / width.max(1), side],
     }
 }
 
-/// Where a piece of `part` pixels in the middle of `extent` begins. Halves are rounded to even, as Python does.
+/// Where a piece of `part` pixels in the middle of `extent` begins. Halves are rounded to even, as Python does; where the
+/// piece is the larger one, the odd pixel of black comes behind the picture. Both as torchvision's CenterCrop.
 fn middle(extent: usize, part: usize) -> i32 {
-    ((extent as f64 - part as f64) / 2.0).round_ties_even() as i32
+    match part.checked_sub(extent) {
+        Some(missing) => -((missing / 2) as i32),
+        None => ((extent - part) as f64 / 2.0).round_ties_even() as i32,
+    }
 }
 
 fn uniform(chance: &mut Philox, [low, high]: [f64; 2]) -> f64 {
@@ -181,6 +218,8 @@ mod tests {
             (([640, 479], 256, 224), ([342, 256], 59, 16)),
             (([500, 333], 0, 100), ([500, 333], 200, 116)), // 116.5
             (([10, 300], 0, 20), ([10, 300], -5, 140)),     // reaches into black
+            (([17, 15], 0, 20), ([17, 15], -1, -2)),        // pads 1 above and 2 below, 2 left and 3 right
+            (([19, 13], 0, 20), ([19, 13], 0, -3)),
         ];
         for ((size, resize, side), (resized, top, left)) in cases {
             let transform = Transform { resize, crop: Crop::Centre { side }, flip: false };
@@ -234,6 +273,24 @@ mod tests {
         }
         let view = transform.view([1000, 30], None);
         assert_eq!((view.top, view.left, view.height, view.width), (480, 0, 40, 30));
+    }
+
+    #[test]
+    fn pictures_that_cannot_be_used_have_a_reason() {
+        let random = |resize| Transform { resize, crop: Crop::Random { pad: 2, side: 32 }, flip: false };
+        assert_eq!(random(0).refuses([28, 28]), None);
+        assert_eq!(
+            random(0).refuses([90, 27]).unwrap(),
+            "a picture of 90 x 27 with a border of 2 is smaller than a random crop of 32"
+        );
+        assert_eq!(random(28).refuses([90, 27]), None);
+        assert!(random(27).refuses([90, 90]).unwrap().contains("shorter side of 27"));
+        let whole = Transform { resize: 256, crop: Crop::Whole, flip: false };
+        assert_eq!(whole.refuses([1, 1024]), None);
+        assert!(whole.refuses([1, 16384]).unwrap().contains("256 x 4194304"));
+        let centre = Transform { crop: Crop::Centre { side: 224 }, ..whole };
+        assert_eq!(centre.refuses([1, 16384]), None);
+        assert!(centre.refuses([1, 1 << 40]).is_some());
     }
 
     #[test]

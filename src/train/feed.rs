@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::data::loader::Batch;
-use crate::data::{Crop, Loader, LoaderOptions, Order, Skipped, Split, Transform};
+use crate::data::{Loader, LoaderOptions, Order, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::kernel::augment::{Source, gather, unpack};
 use crate::nn::Network;
@@ -95,8 +95,9 @@ impl Feed {
     /// `split` in batches, in the order of the data set.
     ///
     /// # Errors
-    /// Where the batch is 0 or larger than the data, the normalization does not fit the channels, a crop is larger than the
-    /// pictures, or the device has failed.
+    /// Where the batch is 0 or larger than the data, the normalization does not fit the channels, pictures in memory are too
+    /// small or too large for the transform ([`Transform::refuses`]; files are skipped then, with that reason), or the
+    /// device has failed.
     pub fn with_options(gpu: &Gpu, split: &Split, options: &FeedOptions) -> Result<Feed> {
         let FeedOptions { batch, size, normalization, transform, loader } = options;
         let (batch, count) = (*batch, split.len());
@@ -107,13 +108,9 @@ impl Feed {
         }
         let channels = split.shape().map_or(normalization.mean.len(), |[channels, ..]| channels);
         let normalization = normalization.on_device(gpu, channels)?;
-        if let (Some([_, height, width]), Crop::Random { pad, side }) = (split.shape(), transform.crop)
-            && transform.resize == 0
-            && height.min(width) + 2 * pad < side
-        {
-            return Err(Error::Invalid(format!(
-                "data.augment.random_crop = {side}: pictures of {height} x {width} with a border of {pad} are smaller"
-            )));
+        let refused = split.shape().and_then(|[_, height, width]| transform.refuses([height, width]));
+        if let Some(reason) = refused {
+            return Err(Error::Invalid(format!("data.augment cannot be done: {reason}")));
         }
         let pictures = match (split.shape(), split.images()) {
             (Some(image), Some(images))
@@ -230,7 +227,8 @@ impl Feed {
     /// for the device.
     ///
     /// # Errors
-    /// Where there is no such batch, too many pictures in a row cannot be decoded, or the device has failed.
+    /// Where there is no such batch, a file cannot be read, too many pictures in a row cannot be used, or the device has
+    /// failed.
     pub fn supply(&self, step: usize) -> Result<()> {
         let Pictures::Streamed { loader, bytes, turns, stream } = &self.pictures else { return Ok(()) };
         let mut stream = lock(stream);

@@ -166,6 +166,7 @@ impl Recipe {
         };
         findings.extend(self.model.lint());
         findings.extend(self.lint_training());
+        findings.extend(self.data.lint());
         let batches = self.train.reestimate_batches;
         if batches > 0 {
             let network = self.blank_network(&gpu, classes, variant)?;

@@ -134,6 +134,9 @@ fn pickles_are_read_to_the_end_and_call_nothing() {
         &["the pickle asks for \"os\\nsystem\" at byte 3"],
     );
     assert_says(&refused(read(b"\x80\x04.")), &["protocol 4"]);
+    // Deep enough to overflow a stack, by tuples of one.
+    let deep = [&b"\x80\x02N"[..], &[0x85; 1_000_000], b"."].concat();
+    assert_says(&refused(read(&deep)), &["more than 8 levels at byte 11"]);
     assert_says(&refused(read(b"\x80\x02]e.")), &["damaged at byte 3", "0x65"]);
     assert_says(&refused(read(b"\x80\x02].")), &["no dictionary"]);
     assert_says(&refused(read(b"\x80\x02}.")), &["has no \"labels\""]);

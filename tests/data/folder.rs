@@ -3,8 +3,9 @@
 use std::fs;
 
 use image::ImageFormat;
+
 use simqat::data::loader::{Batch, Loader};
-use simqat::data::{Crop, DataOptions, LoaderOptions, Order, Split, Transform, folder, load};
+use simqat::data::{Crop, DataOptions, LoaderOptions, Order, Pictures, Split, Transform, folder, load};
 
 use super::pictures::{drawn, encoded};
 use super::*;
@@ -72,6 +73,12 @@ fn a_folder_is_found_by_name_and_by_path() {
         &refused(load("shapse", &options)),
         &["no data set \"shapse\"", "no folder of pictures is at"],
     );
+    // The tests run where `src` is; who names a data folder does not mean that one, but may give a path.
+    assert_says(&refused(load("src", &options)), &["src: there is neither val/ nor test/ in it"]);
+    options.data_dir = Some(shelf.path().into());
+    let text = refused(load("src", &options));
+    assert!(text.contains("no data set \"src\"") && !text.contains(" or src"), "{text}");
+    assert_eq!(load(path.to_str().unwrap(), &options).unwrap().train.len(), 6);
 }
 
 #[test]
@@ -172,8 +179,75 @@ fn a_set_without_a_picture_that_can_be_decoded_is_refused() {
     let loader = loader(&split, 2, 2, 1);
     for _ in 0..2 {
         let text = refused(loader.batch(Order::Unshuffled, 0, &mut Batch::default()));
-        assert_says(&text, &["3 pictures in a row cannot be decoded, of 3", "0.JPEG: the file is empty"]);
+        assert_says(&text, &["3 pictures in a row cannot be used, of 3", "0.JPEG: the file is empty"]);
     }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_ends_it_and_one_that_is_too_small_is_skipped() {
+    let root = tempfile::tempdir().unwrap();
+    shapes(root.path(), 4);
+    let split = folder::read_folder("shapes", root.path()).unwrap().train;
+    // The shorter sides are 20, 25, 29 and 27.
+    let crop = Crop::Random { pad: 1, side: 24 };
+    let transform = Transform { resize: 0, crop, flip: false };
+    let options = LoaderOptions { workers: 2, prefetch: 2 };
+    let new = || Loader::new(split.clone(), transform, 3, [24, 24], 4, options).unwrap();
+    let cropped = new();
+    assert_eq!(batch(&cropped, Order::Shuffled { seed: 1, epoch: 0 }, 0).labels.len(), 4);
+    for step in 0..3 {
+        batch(&cropped, Order::Unshuffled, step);
+    }
+    let skipped = cropped.skipped();
+    assert_eq!(skipped.len(), 3, "{skipped:?}");
+    for skipped in skipped {
+        assert!(skipped.path.ends_with("0.JPEG"));
+        assert_eq!(
+            skipped.reason,
+            "a picture of 33 x 20 with a border of 1 is smaller than a random crop of 24"
+        );
+    }
+    fs::remove_file(root.path().join("train/square/2.JPEG")).unwrap();
+    let missing = new();
+    batch(&missing, Order::Unshuffled, 0);
+    for _ in 0..2 {
+        let text = refused(missing.batch(Order::Unshuffled, 1, &mut Batch::default()));
+        assert_says(&text, &["square/2.JPEG", "No such file"]);
+    }
+    assert!(missing.skipped().iter().all(|skipped| skipped.path.ends_with("0.JPEG")));
+}
+
+#[test]
+fn a_bug_in_a_thread_is_an_error_and_not_an_endless_wait() {
+    let bytes = vec![7; 2 * 12];
+    let mut split = Split::new([3, 2, 2], bytes, vec![0, 1], 2).unwrap();
+    // A split that contradicts itself, as no constructor makes it: there is no second file, and so not its name either.
+    split.pictures = Pictures::Files(vec!["nowhere.png".into()].into());
+    let loader = Loader::new(split, Transform::default(), 3, [2, 2], 1, LoaderOptions::default()).unwrap();
+    for _ in 0..2 {
+        let text = refused(loader.batch(Order::Unshuffled, 1, &mut Batch::default()));
+        assert_says(&text, &["picture 1", "panicked"]);
+    }
+}
+
+#[test]
+fn callers_at_a_time_get_whole_batches_each() {
+    let root = tempfile::tempdir().unwrap();
+    shapes(root.path(), 4);
+    let split = folder::read_folder("shapes", root.path()).unwrap().train;
+    let (loader, order) = (loader(&split, 3, 2, 1), Order::Shuffled { seed: 5, epoch: 0 });
+    let expected: Vec<_> = (0..4).map(|step| batch(&loader, order, step)).collect();
+    std::thread::scope(|scope| {
+        for first in 0..2 {
+            let (loader, expected) = (&loader, &expected);
+            scope.spawn(move || {
+                for i in 0..20 {
+                    let step = (first + i * 3) % 4;
+                    assert!(batch(loader, order, step) == expected[step], "batch {step}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

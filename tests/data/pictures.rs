@@ -49,6 +49,21 @@ fn png_of_every_kind_becomes_red_green_blue() {
 }
 
 #[test]
+fn colour_becomes_the_grey_that_pillow_makes() {
+    // Image.convert("L") of Pillow 12, ITU-R BT.601.
+    for (rgb, grey) in
+        [([255, 0, 0], 76), ([0, 255, 0], 150), ([0, 0, 255], 29), ([255; 3], 255), ([9; 3], 9)]
+    {
+        let image = RgbImage::from_pixel(8, 8, Rgb(rgb));
+        let png = Picture::decode(&encoded(image.clone(), ImageFormat::Png), 1).unwrap();
+        assert_eq!(png.pixels, [grey; 64], "{rgb:?}");
+        let jpeg = Picture::decode(&encoded(image, ImageFormat::Jpeg), 1).unwrap();
+        // A conversion, a transform and a quantization that each round.
+        assert!(jpeg.pixels.iter().all(|found| found.abs_diff(grey) <= 2), "{rgb:?}: {:?}", jpeg.pixels);
+    }
+}
+
+#[test]
 fn jpeg_in_colour_grey_and_cmyk_are_decoded() {
     let image = drawn(40, 30, 2);
     let read = Picture::decode(&encoded(image.clone(), ImageFormat::Jpeg), 3).unwrap();
@@ -182,6 +197,26 @@ fn the_middle_of_the_resized_picture_is_cut_out() {
         let (y, x) = (i / 30, i / 3 % 10);
         let expected = if y < 2 || x >= 6 { 0 } else { all[((y - 2) * 36 + x + 30) * 3 + i % 3] };
         assert_eq!(*value, expected, "{y} {x}");
+    }
+}
+
+#[test]
+fn parts_that_end_at_the_edge_are_cut_at_every_size() {
+    // 56 of a picture whose shorter side is 225: one bit beyond the edge, where divided before multiplied.
+    for (width, height, side) in [(225, 300, 56), (239, 240, 224), (450, 600, 224), (1, 16384, 256)] {
+        let picture = Picture { pixels: vec![90; width * height], height, width, channels: 1 };
+        let transform = Transform { resize: side, crop: Crop::Centre { side }, flip: false };
+        let mut out = vec![123; side * side];
+        let mut view = transform.view([height, width], None);
+        for top in [view.top, 0, (view.resized[0] - side) as i32] {
+            view.top = top;
+            Cutter::default().cut(&picture, &view, [side; 2], &mut out).unwrap();
+            assert!(out.iter().all(|value| *value == 90), "{width} x {height} at {top}");
+            // The same by way of a square that is resized again, which takes no more memory than the square.
+            let mut small = vec![123; 25];
+            Cutter::default().cut(&picture, &view, [5; 2], &mut small).unwrap();
+            assert_eq!(small, [90; 25], "{width} x {height} at {top}");
+        }
     }
 }
 

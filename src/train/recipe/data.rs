@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Crop, LoaderOptions, Transform};
+use crate::data::{Crop, KnownSet, LoaderOptions, Transform};
+use crate::quant::Finding;
 use crate::train::feed::Normalization;
 use crate::{Error, Result};
 
@@ -121,6 +122,14 @@ impl AugmentRecipe {
                 self.pad
             )));
         }
+        let largest = self.resize + 2 * self.pad;
+        if self.resize > 0 && largest < self.random_crop {
+            return Err(Error::Invalid(format!(
+                "data.augment.random_crop = {}: with data.augment.resize = {} and data.augment.pad = {} the shorter side has \
+                 {largest} pixels; make the crop at most that",
+                self.random_crop, self.resize, self.pad
+            )));
+        }
         let [low, high] = self.scale;
         if !(0.0 < low && low <= high && high <= 1.0) {
             return Err(Error::Invalid(format!(
@@ -156,6 +165,34 @@ impl DataRecipe {
     /// Threads and batches ahead, for data that does not lie on the device.
     pub fn loader(&self) -> LoaderOptions {
         LoaderOptions { workers: self.workers, prefetch: self.prefetch }
+    }
+
+    /// Options that have no effect beside the others.
+    pub(in crate::train) fn lint(&self) -> Vec<Finding> {
+        let usual = DataRecipe::default();
+        let (augment, plain) = (&self.augment, usual.augment);
+        let mut findings = Vec::new();
+        let mut idle = |is: bool, option: String, reason: &str| {
+            findings.extend(is.then(|| Finding { option, reason: reason.into() }));
+        };
+        let no_parts = "data.augment.random_resized_crop is false";
+        for (key, value, plain) in
+            [("scale", augment.scale, plain.scale), ("ratio", augment.ratio, plain.ratio)]
+        {
+            let is = !augment.random_resized_crop && value != plain;
+            idle(is, format!("data.augment.{key} = {value:?}"), no_parts);
+        }
+        // The known sets are small enough to lie on the device, where the device can do all that is asked.
+        let is_resident = self.name.parse::<KnownSet>().is_ok()
+            && augment.transform().is_for_device()
+            && self.evaluate.transform().is_for_device();
+        for (key, value, usual) in
+            [("workers", self.workers, usual.workers), ("prefetch", self.prefetch, usual.prefetch)]
+        {
+            let is = is_resident && value != usual;
+            idle(is, format!("data.{key} = {value}"), "the pictures lie decoded on the device");
+        }
+        findings
     }
 
     /// Fails where a value makes no sense, with its key.
@@ -196,6 +233,21 @@ mod tests {
     use crate::train::Recipe;
 
     #[test]
+    fn what_has_no_effect_is_found() {
+        let found = |text: &str| {
+            let findings = Recipe::parse(&format!("[data]\n{text}")).unwrap().data.lint();
+            findings.iter().map(|finding| finding.option.clone()).collect::<Vec<_>>()
+        };
+        assert!(found("").is_empty());
+        assert_eq!(found("workers = 2\nprefetch = 9"), ["data.workers = 2", "data.prefetch = 9"]);
+        assert!(found("name = \"flowers\"\nworkers = 2").is_empty());
+        assert!(found("workers = 2\n[data.evaluate]\nresize = 30").is_empty());
+        let parts = "[data.augment]\nscale = [0.5, 1.0]\nratio = [1.0, 1.0]";
+        assert_eq!(found(parts), ["data.augment.scale = [0.5, 1.0]", "data.augment.ratio = [1.0, 1.0]"]);
+        assert!(found(&format!("{parts}\nrandom_resized_crop = true")).is_empty());
+    }
+
+    #[test]
     fn mistakes_are_named_with_key_and_value() {
         let cases = [
             ("prefetch = 0", &["data.prefetch = 0", "at least 1"][..]),
@@ -209,6 +261,10 @@ mod tests {
             (
                 "[data.augment]\nrandom_resized_crop = true\nrandom_crop = 32",
                 &["random_resized_crop = true", "random_crop"],
+            ),
+            (
+                "[data.augment]\nresize = 28\npad = 1\nrandom_crop = 32",
+                &["data.augment.random_crop = 32", "resize = 28", "pad = 1", "30 pixels"],
             ),
             ("[data.augment]\nrandom_crop = 99999", &["data.augment.random_crop = 99999", "at most"]),
             ("[data.evaluate]\ncentre_crop = -1", &["-1"]),
