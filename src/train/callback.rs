@@ -250,7 +250,9 @@ impl Callback for MetricsLog {
     }
 }
 
-/// Saves the training every so many steps and at its end, and keeps the newest few; if asked to, the best besides.
+/// Saves the training every so many steps and at its end, and keeps the newest few; if asked to, the best besides. What is due
+/// at the end of an epoch is saved behind its evaluation. A host that trains by [`Trainer::run_for`] calls
+/// [`Callback::on_epoch`] there itself.
 pub struct ModelCheckpoint {
     folder: PathBuf,
     prefix: String,
@@ -379,6 +381,11 @@ impl ModelCheckpoint {
         self.write(trainer, path)
     }
 
+    fn save_if_due(&mut self, trainer: &Trainer) -> Result<()> {
+        let due = trainer.steps_done().is_multiple_of(self.every_steps);
+        if due { self.save(trainer) } else { Ok(()) }
+    }
+
     fn path_of(&self, trainer: &Trainer) -> PathBuf {
         self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()))
     }
@@ -399,12 +406,17 @@ impl ModelCheckpoint {
 
 impl Callback for ModelCheckpoint {
     fn after_step(&mut self, trainer: &Trainer) -> Result<()> {
-        let due = trainer.steps_done().is_multiple_of(self.every_steps);
-        if due { self.save(trainer) } else { Ok(()) }
+        // One at the end of an epoch waits for the evaluation: a training that goes on from it begins the next epoch, and
+        // must not lack what came before that.
+        let ends_epoch = trainer.steps_done().is_multiple_of(trainer.steps_per_epoch());
+        if ends_epoch { Ok(()) } else { self.save_if_due(trainer) }
     }
 
     fn on_epoch(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
-        report.evaluation.map_or(Ok(()), |evaluation| self.keep_if_best(trainer, &evaluation))
+        if let Some(evaluation) = &report.evaluation {
+            self.keep_if_best(trainer, evaluation)?;
+        }
+        self.save_if_due(trainer)
     }
 
     fn on_end(&mut self, trainer: &Trainer) -> Result<()> {
