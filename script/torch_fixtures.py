@@ -163,6 +163,9 @@ def main():
     for name, tensor in model.state_dict().items():
         if "running" in name:
             result[f"state/{name}"] = tensor
+    model.eval()
+    with torch.no_grad():
+        result["evaluated"] = model(images)
     about = {key: str(getattr(args, key)) for key in ("model", "image", "batch", "classes")}
     about["draw"] = str(draw)
     about["torch"] = torch.__version__.split("+")[0]

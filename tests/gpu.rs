@@ -15,7 +15,7 @@ use simqat::kernel::pool::{Window, max_forward};
 use simqat::kernel::reduce::{Reduction, reduce};
 use simqat::kernel::{loss, quantize};
 use simqat::tensor::{DType, Tensor};
-use simqat::{Error, Result};
+use simqat::{Error, MemoryLimit, Result};
 
 /// A device of one's own, for tests that look at its memory or record: a recording takes in whatever any thread
 /// asks of its device, and tests run side by side.
@@ -103,8 +103,14 @@ fn replays_accumulate() {
     let down = Tensor::from_f32(&gpu, [3], &[-1.0, -2.0, -3.0]).unwrap();
     let rate = Tensor::full(&gpu, [1], 0.5).unwrap();
     let progress = Tensor::zeros(&gpu, [3], DType::U32).unwrap();
-    let settings =
-        Settings { rate: &rate, progress: &progress, factor: None, momentum: 0.0, weight_decay: 0.0 };
+    let settings = Settings {
+        rate: &rate,
+        progress: &progress,
+        factor: None,
+        momentum: 0.0,
+        weight_decay: 0.0,
+        place: 0,
+    };
     let (recording, ()) =
         gpu.record(|| update(&total, &velocity, &affine(&down, 2.0, 0.0)?, &settings)).unwrap();
     assert_eq!(total.read_f32().unwrap(), [0.0; 3], "recording runs nothing");
@@ -354,7 +360,7 @@ fn a_tensor_beyond_the_adapters_limit_is_refused_with_the_numbers() {
     let text = error.to_string();
     let mib = format!("{:.1} MiB", most as f64 / 1048576.0);
     assert!(text.contains(&mib) && text.contains(&gpu().caps().adapter.name), "{text}");
-    assert!(matches!(error, Error::Gpu(_)));
+    assert!(matches!(error, Error::Memory { limit: MemoryLimit::Tensor(limit), .. } if limit == most));
     // And the device goes on.
     Tensor::full(&gpu(), [4], 1.0).unwrap().read_f32().unwrap();
 }

@@ -7,7 +7,7 @@ use simqat::gpu::Gpu;
 use simqat::kernel::geometry::Padding;
 use simqat::nn::models::{ModelInit, convbn, lenet5};
 use simqat::nn::{BatchNorm2d, Conv2d, Layer, Network, NetworkBuilder};
-use simqat::quant::{Finding, SimQat};
+use simqat::quant::{Finding, Length, SimQat};
 use simqat::train::{Recipe, Variant};
 
 fn built(builder: NetworkBuilder) -> Network {
@@ -228,7 +228,7 @@ fn options_that_a_training_is_too_short_for_are_named() {
     let assert_told_for = |steps: usize, toml: &str, expected: &[(&str, &str)]| {
         assert_found(
             &format!("{toml} for {steps} steps"),
-            &simqat(toml).lint_for(&normed(), steps),
+            &simqat(toml).lint_for(&normed(), Length { steps, accumulate: 1 }),
             expected,
         );
     };
@@ -256,6 +256,19 @@ fn options_that_a_training_is_too_short_for_are_named() {
             ("simqat.weights.quant_delay = 100", float),
         ],
     );
+    // Delays and freezing count batches, of which a step may have several.
+    let length = Length { steps: 25, accumulate: 4 };
+    let short = "the training has 100 batches (25 steps of 4); make it smaller";
+    for (toml, expected) in [
+        ("freeze_bn = 99", &[][..]),
+        ("freeze_bn = 100", &[("simqat.freeze_bn = 100", short)]),
+        (
+            "[weights]\nquant_delay = 100",
+            &[("simqat.weights.quant_delay = 100", "100 batches (25 steps of 4) and would be in float")],
+        ),
+    ] {
+        assert_found(toml, &simqat(toml).lint_for(&normed(), length), expected);
+    }
     // A delay that nobody goes by is told as that.
     let overridden = "[weights]\nquant_delay = 300\n[layer.\"*\"]\nweight_quant_delay = 3";
     assert_told_for(100, overridden, &[("simqat.weights.quant_delay = 300", "say otherwise")]);
@@ -278,4 +291,7 @@ fn estimating_statistics_anew_in_vain_is_named() {
     told(frozen, Variant::SimQat, 5000, &[(option, "is frozen when the training's 5000 steps are done")]);
     told(frozen, Variant::SimQat, 3000, &[("simqat.freeze_bn = 4000", "the training has 3000 steps")]);
     told(frozen, Variant::Float, 5000, &[]);
+    let accumulated = "train.accumulate = 4\nmodel.name = \"convbn\"\nsimqat.freeze_bn = 4000";
+    let batches = "is frozen when the training's 4400 batches (1100 steps of 4) are done";
+    told(accumulated, Variant::SimQat, 1100, &[(option, batches)]);
 }

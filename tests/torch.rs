@@ -210,6 +210,10 @@ fn compare(fixture: &Fixture) {
             states = states.max(worst(&parameter.tensor.read_f32().unwrap(), &theirs));
         }
     }
+    // With the running statistics of that one step.
+    let evaluated = network.predict(&images).unwrap().read_f32().unwrap();
+    let evaluated = worst(&evaluated, &fixture.f32("evaluated"));
+    println!("logits in evaluation mode off by {evaluated:.2e}");
     off.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (last, median) = (&off[off.len() - 1], &off[off.len() / 2]);
     println!(
@@ -224,7 +228,7 @@ fn compare(fixture: &Fixture) {
         [fixture.names("sums/"), fixture.names("gradient/")].concat().into_iter().collect();
     assert_eq!(names, theirs, "parameters");
     // Sums in another order: f32 has 6e-8, and twenty to fifty layers of normalization carry it on and amplify it.
-    assert!(logits < 1e-4, "logits are off by {logits:.2e}");
+    assert!(logits < 1e-4 && evaluated < 1e-4, "logits are off by {logits:.2e} and {evaluated:.2e}");
     assert!(last.0 < 1e-3, "the gradient of {} is off by {:.2e}", last.1, last.0);
     assert!(states < 1e-4, "running statistics are off by {states:.2e}");
 }

@@ -4,15 +4,17 @@
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> rate: array<f32>;
-// progress[2] is raised when the loss is not finite: then nothing may change.
-@group(0) @binding(2) var<storage, read> progress: array<u32>;
+// progress[2]: 1 where the loss or the gradients' norm is not finite: then nothing may change. An update that is not finite is
+// left out and raises it to 2 and the parameter's place, since a ReLU can hide from the loss what became of the weights. The
+// rest of the step does not look at that, so that what happens is the same whoever comes first; `settle.wgsl` does.
+@group(0) @binding(2) var<storage, read_write> progress: array<atomic<u32>>;
 //% if scaled
 // Factor of the gradient.
 @group(0) @binding(3) var<storage, read> factor: array<f32>;
 //% endif
 @group(0) @binding(/*{ 4 if scaled else 3 }*/) var<storage, read_write> velocity: array<vec4<f32>>;
 @group(0) @binding(/*{ 5 if scaled else 4 }*/) var<storage, read_write> parameter: array<vec4<f32>>;
-struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 }
+struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 }
 @group(0) @binding(/*{ 6 if scaled else 5 }*/) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -20,7 +22,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let first = linear_index(id, groups, 64u);
   // The last workgroup reaches into what the first invocations take on their second turn.
   if (first >= params.stride) { return; }
-  if (progress[2] != 0u) { return; }
+  if (atomicLoad(&progress[2]) == 1u) { return; }
   let step = rate[0];
 //% for u in range(unroll)
   {
@@ -33,8 +35,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       let g = gradient[i];
 //% endif
       let v = params.momentum * velocity[i] + (g + params.weight_decay * p);
-      velocity[i] = v;
-      parameter[i] = p - step * v;
+      let next = p - step * v;
+      // All bits of the exponent: infinite, or no number.
+      let all = vec4(0x7f800000u);
+      if (any((bitcast<vec4<u32>>(v) & all) == all) || any((bitcast<vec4<u32>>(next) & all) == all)) {
+        atomicStore(&progress[2], 2u + params.place);
+      } else {
+        velocity[i] = v;
+        parameter[i] = next;
+      }
     }
   }
 //% endfor

@@ -56,6 +56,10 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let mut numbers = Table::default();
     numbers.row(["", "float", "calibrated"]);
     numbers.row(["test accuracy".into(), accuracy(&done.before), accuracy(&done.after)]);
+    if let (Some(before), Some(after)) = (done.before.top5(), done.after.top5()) {
+        let row = [before, after].map(|top5| format!("{:.2} %", 100.0 * top5));
+        numbers.row([vec!["top-5 accuracy".into()], row.into()].concat());
+    }
     numbers.row(["test loss".into(), format!("{:.4}", done.before.loss), format!("{:.4}", done.after.loss)]);
     let mut table = Table::default();
     let (shown, size) = (recipe.train.calibrate_batches, recipe.data.batch);
@@ -64,7 +68,13 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     table.row(["adapter", &describe(&gpu.caps().adapter)]);
     table.row(["checkpoint", &out.display().to_string()]);
     console.result(&format!("\n{}\n\n{}", numbers.numbers(), table.text()))?;
-    let evaluation = |e: &Evaluation| json!({"top1": e.top1(), "correct": e.correct, "loss": e.loss});
+    let evaluation = |e: &Evaluation| {
+        let mut object = json!({"top1": e.top1(), "correct": e.correct, "loss": e.loss});
+        if let Some(top5) = e.top5() {
+            object["top5"] = top5.into();
+        }
+        object
+    };
     console.result_json(&json!({
         "recipe": recipe.name,
         "data": data.source,

@@ -1,6 +1,6 @@
 //! What a checkpoint says of itself.
 
-use simqat::data::KnownSet;
+use simqat::data::{DataOptions, count_classes};
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Recipe, Variant};
 use simqat::{Error, Result};
@@ -40,10 +40,27 @@ pub fn history(checkpoint: &Checkpoint) -> String {
     }
 }
 
-/// How many classes the network of a recipe tells apart: as the checkpoint says, or else the recipe's data set.
-pub fn classes_of(recipe: &Recipe, checkpoint: Option<&Checkpoint>) -> Result<usize> {
-    match checkpoint.and_then(|c| c.metadata("classes")?.parse().ok()) {
-        Some(classes) => Ok(classes),
-        None => Ok(recipe.data.name.parse::<KnownSet>()?.classes()),
+/// How many classes the network of a recipe tells apart: as the checkpoint says, or who asks, or the recipe's data set, which
+/// may be a folder.
+pub fn classes_of(
+    recipe: &Recipe,
+    checkpoint: Option<&Checkpoint>,
+    asked: Option<usize>,
+    options: &DataOptions,
+) -> Result<usize> {
+    let told = checkpoint.and_then(|c| c.metadata("classes")?.parse::<usize>().ok());
+    match (told, asked) {
+        (_, Some(0)) => Err(Error::Invalid("--classes 0: a network tells at least one class".into())),
+        (Some(classes), Some(asked)) if classes != asked => {
+            Err(Error::Invalid(format!("--classes {asked}: the checkpoint is of {classes} classes; leave it out")))
+        }
+        (Some(classes), _) | (None, Some(classes)) => Ok(classes),
+        (None, None) => count_classes(&recipe.data.name, options)?.ok_or_else(|| {
+            Error::Invalid(format!(
+                "data.name = \"{}\": how many classes there are is not known without the data; say it with --classes, or \
+                 name the folder above the data with --data-dir",
+                recipe.data.name
+            ))
+        }),
     }
 }

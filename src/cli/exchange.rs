@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
-use simqat::data::KnownSet;
+use simqat::data::{DataOptions, KnownSet};
 use simqat::gpu::Gpu;
 use simqat::nn::{Layer, Network};
 use simqat::train::checkpoint::{Checkpoint, save_network_with};
@@ -18,6 +18,9 @@ use super::progress::title;
 use super::table::Table;
 
 /// A state dict becomes a checkpoint that `simqat eval`, `calibrate` and `train --from` take
+///
+/// A file of weights does not say what BatchNorm adds to the variance: with torchvision's, the recipe needs `--set
+/// model.resnet.bn_eps=1e-5`.
 #[derive(clap::Args)]
 pub struct ImportArgs {
     /// A safetensors file with the names of a state dict, such as torchvision's resnet50
@@ -49,7 +52,11 @@ pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
             Err(_) => classes_in(&recipe, &file)?,
         },
     };
-    let network = recipe.network(&Gpu::noop(), classes)?;
+    // Initial values matter where some stay.
+    let network = match args.skip.is_empty() {
+        true => recipe.blank_network(&Gpu::noop(), classes, Variant::Float)?,
+        false => recipe.network(&Gpu::noop(), classes)?,
+    };
     let done = file.load_into(&network, &args.skip)?;
     let name = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let metadata = [
@@ -63,6 +70,10 @@ pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
     let mut table = Table::default();
     table.row(["network", &describe(&network, classes)]);
     table.row(["taken", &format!("{} tensors", done.taken)]);
+    if let Some((_, norm)) = network.norms().next() {
+        // No file of weights says it, and another one gives other logits without a word.
+        table.row(["BatchNorm eps", &format!("{:e}, as the recipe says (PyTorch's is 1e-5)", norm.eps)]);
+    }
     if !done.skipped.is_empty() {
         table.row(["initial values", &done.skipped.join(", ")]);
     }
@@ -107,8 +118,8 @@ pub struct ExportArgs {
 pub fn export(args: &ExportArgs, console: &Console) -> Result<()> {
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let (recipe, variant) = (recipe_of(&checkpoint, &[])?, variant_of(&checkpoint)?);
-    let classes = classes_of(&recipe, Some(&checkpoint))?;
-    let network = recipe.variant_network(&Gpu::noop(), classes, variant)?;
+    let classes = classes_of(&recipe, Some(&checkpoint), None, &DataOptions::default())?;
+    let network = recipe.blank_network(&Gpu::noop(), classes, variant)?;
     checkpoint.load_into(&network)?;
     let left_out = weights::export(&network, &args.out)?;
 

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use simqat::Result;
+use simqat::data::DataOptions;
 use simqat::gpu::Gpu;
 use simqat::nn::{BnFold, FakeQuantizer, Layer, Network, Node, QuantizerRule, Slot};
-use simqat::quant::Finding;
 use simqat::train::checkpoint::Checkpoint;
-use simqat::train::{Recipe, Variant};
+use simqat::train::{StepMemory, Variant};
 
 use super::checkpoints::{classes_of, history, variant_of};
 use super::console::Console;
@@ -23,6 +23,12 @@ pub struct Args {
     /// Show the float network: of a recipe, or of a checkpoint that was quantized
     #[arg(long)]
     float: bool,
+    /// Tell N classes apart [default: as many as the checkpoint or the recipe's data set has]
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// Look for the classes of a folder of pictures in DIR, which has a folder per data set in it [env: SIMQAT_DATA]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     #[command(flatten)]
     assignments: Assignments,
 }
@@ -37,12 +43,18 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     let variant = if args.float { Variant::Float } else { own };
     // Shapes and names need no driver.
     let gpu = Gpu::noop();
-    let classes = classes_of(&recipe, checkpoint.as_ref())?;
-    let network = recipe.variant_network(&gpu, classes, variant)?;
+    let options = DataOptions::new(args.data_dir.clone());
+    let classes = classes_of(&recipe, checkpoint.as_ref(), args.classes, &options)?;
+    let float = recipe.blank_network(&gpu, classes, Variant::Float)?;
+    // Options of SimQAT concern a quantized network alone.
+    let (network, findings) = match variant {
+        Variant::Float => (float, Vec::new()),
+        Variant::SimQat => (recipe.simqat.apply(&float)?, recipe.simqat.lint(&float)),
+    };
     if let Some(checkpoint) = &checkpoint {
         checkpoint.load_into(&network)?;
     }
-    let findings = findings(&recipe, &recipe.network(&gpu, classes)?, variant);
+    let (batch, memory) = (recipe.data.batch, StepMemory::of(&network, recipe.train.accumulate));
 
     let values: usize = network.parameters().iter().map(|p| p.tensor.count()).sum();
     let mut table = Table::default();
@@ -52,6 +64,7 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
     }
     table.row(["trainable", &format!("{} numbers", network.trainable_count())]);
     table.row(["with state", &format!("{values} numbers")]);
+    table.row(["a step takes", &memory.as_ref().map_or_else(ToString::to_string, |m| in_words(m, batch))]);
     let mut text = format!("{network}\n\n{}", table.text());
     for finding in &findings {
         text += &format!("\n{finding}");
@@ -66,17 +79,42 @@ pub fn run(args: &Args, console: &Console) -> Result<()> {
         "step": checkpoint.as_ref().and_then(Checkpoint::step),
         "parameters": values,
         "trainable": network.trainable_count(),
+        "step_memory": memory.ok().map(|m| json!({
+            "batch": batch,
+            "bytes": m.at(batch),
+            "fixed_bytes": m.at(0),
+            "image_bytes": m.image,
+        })),
         "findings": findings,
         "layers": network.nodes().iter().map(|node| layer(&network, node)).collect::<Vec<_>>(),
     }))
 }
 
-/// Options without effect; those of SimQAT concern a quantized network alone.
-fn findings(recipe: &Recipe, float: &Network, variant: Variant) -> Vec<Finding> {
-    match variant {
-        Variant::Float => Vec::new(),
-        Variant::SimQat => recipe.simqat.lint(float),
+/// What a step takes, to two figures: another adapter takes a little more or less.
+fn in_words(memory: &StepMemory, batch: usize) -> String {
+    let [all, fixed, image] = [memory.at(batch), memory.at(0), memory.image].map(bytes);
+    format!("about {all} of GPU memory at batch {batch} ({fixed}, and {image} for each image)")
+}
+
+fn bytes(count: u64) -> String {
+    let mut count = count as f64 / 1024.0;
+    let mut units = ["KiB", "MiB", "GiB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for larger in units {
+        // From here on it would be a number of four figures.
+        if count < 999.5 {
+            break;
+        }
+        (count, unit) = (count / 1024.0, larger);
     }
+    let decimals = if count >= 9.95 {
+        0
+    } else if count >= 0.995 {
+        1
+    } else {
+        2
+    };
+    format!("{count:.decimals$} {unit}")
 }
 
 fn layer(network: &Network, node: &Node) -> Value {
@@ -152,4 +190,17 @@ fn quantizer(quantizer: &FakeQuantizer) -> Value {
         QuantizerRule::LearnedStep(rule) => object["signed"] = rule.signed.into(),
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    #[test]
+    fn bytes_have_two_or_three_figures() {
+        let said = [0, 10, 1024, 1 << 20, 999 << 10, 1000 << 10, (3 << 30) + (1 << 27), 64 << 30].map(bytes);
+        let expected =
+            ["0.00 KiB", "0.01 KiB", "1.0 KiB", "1.0 MiB", "999 KiB", "0.98 MiB", "3.1 GiB", "64 GiB"];
+        assert_eq!(said, expected);
+    }
 }

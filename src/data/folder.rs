@@ -18,13 +18,7 @@ const ENDINGS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// the classes of both splits differ; [`Error::Io`] where a folder cannot be listed.
 pub fn read_folder(name: impl Into<String>, folder: impl AsRef<Path>) -> Result<Dataset> {
     let folder = folder.as_ref();
-    let train = folder.join("train");
-    if !train.is_dir() {
-        return Err(Error::bad_file(
-            folder,
-            "there is no train/ in it, with a folder of pictures for each class",
-        ));
-    }
+    let train = train_of(folder)?;
     let test = ["val", "test"].map(|split| folder.join(split)).into_iter().find(|split| split.is_dir());
     let test = test.ok_or_else(|| {
         Error::bad_file(
@@ -59,6 +53,26 @@ pub fn read_folder(name: impl Into<String>, folder: impl AsRef<Path>) -> Result<
     );
     data.class_names = classes;
     Ok(data)
+}
+
+/// The classes of a folder of pictures, in the order of their names. Pictures are not looked for.
+///
+/// # Errors
+/// As [`read_folder`], of the training pictures.
+pub fn read_classes(folder: impl AsRef<Path>) -> Result<Vec<String>> {
+    class_folders(&train_of(folder.as_ref())?)
+}
+
+/// The training pictures' folder.
+fn train_of(folder: &Path) -> Result<PathBuf> {
+    let train = folder.join("train");
+    match train.is_dir() {
+        true => Ok(train),
+        false => {
+            let message = "there is no train/ in it, with a folder of pictures for each class";
+            Err(Error::bad_file(folder, message))
+        }
+    }
 }
 
 /// The classes of a split, in the order of their names.

@@ -183,6 +183,19 @@ pub fn load_with_progress(
     }
 }
 
+/// How many classes the data set has that [`load`] would find under that name, without reading a picture or asking a
+/// mirror; none where the name is neither a known data set nor a folder that is there.
+///
+/// # Errors
+/// [`Error::BadFile`] where there is such a folder and its classes cannot be listed.
+pub fn count_classes(name: &str, options: &DataOptions) -> Result<Option<usize>> {
+    match (name.parse::<KnownSet>(), options.folder_of_pictures(name)) {
+        (Ok(set), _) => Ok(Some(set.classes())),
+        (Err(_), Some(folder)) => Ok(Some(folder::read_classes(folder)?.len())),
+        (Err(_), None) => Ok(None),
+    }
+}
+
 /// The last part of a path.
 fn short_name(name: &str) -> String {
     Path::new(name).file_name().map_or(name.into(), |last| last.to_string_lossy().into_owned())

@@ -23,7 +23,7 @@ pub mod transform;
 pub use catalog::KnownSet;
 pub use dataset::{Dataset, Pictures, Split};
 pub use loader::{Loader, LoaderOptions, Skipped};
-pub use locate::{DataOptions, load, load_with_progress};
+pub use locate::{DataOptions, count_classes, load, load_with_progress};
 #[cfg(feature = "fetch")]
 pub use locate::{Fetched, fetch_known};
 pub use order::Order;

@@ -213,7 +213,7 @@ impl Gpu {
         let most = self.caps().max_binding_bytes;
         if bytes > most {
             let message = format!(
-                "a tensor of {:.1} MiB was asked for, and \"{}\" binds at most {:.1} MiB; use a smaller batch",
+                "a buffer of {:.1} MiB was asked for, and \"{}\" binds at most {:.1} MiB",
                 mib(bytes),
                 self.caps().adapter.name,
                 mib(most)
@@ -236,7 +236,7 @@ impl Gpu {
         drop(pool);
         let slab = slab.ok_or_else(|| {
             let message = format!(
-                "out of GPU memory: {:.1} MiB more were asked for beside {:.1} MiB in use; use a smaller batch",
+                "out of GPU memory: {:.1} MiB more were asked for beside {:.1} MiB in use",
                 mib(bytes),
                 mib(usage.live)
             );

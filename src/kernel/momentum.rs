@@ -1,13 +1,15 @@
 //! The update of stochastic gradient descent with momentum.
 
 use super::catalogue::{Entry, entry};
+use super::loss::{HISTORY, expect_progress};
 use super::params::params;
 use super::{extent, same_shape, spread};
 use crate::Result;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 
-params!(MomentumParams { vectors: u32, stride: u32, momentum: f32, weight_decay: f32 });
+params!(MomentumParams { vectors: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 });
+params!(SettleParams { passes: u32 });
 
 fn shader(unroll: u32, scaled: bool) -> ShaderSpec {
     ShaderSpec::new("optim/momentum.wgsl").with("unroll", unroll).with("scaled", scaled)
@@ -25,6 +27,8 @@ pub struct Settings<'a> {
     pub momentum: f32,
     /// Factor of the parameter that is added to its gradient.
     pub weight_decay: f32,
+    /// The parameter's number, for [`settle`].
+    pub place: u32,
 }
 
 /// v = momentum * v + factor * g + weight_decay * p, then p = p - rate * v; both in place.
@@ -59,11 +63,34 @@ pub fn update(
             stride: threads as u32,
             momentum: settings.momentum,
             weight_decay: settings.weight_decay,
+            place: settings.place,
         })
         .threads(threads, 64)
 }
 
+fn settle_shader() -> ShaderSpec {
+    ShaderSpec::new("optim/settle.wgsl").with("capacity", HISTORY as u32)
+}
+
+/// Ends a step of `passes` passes behind its updates: where one of them was not finite, the step is uncounted and halted in
+/// `progress`, and its norm in `history` becomes minus the parameter's [`Settings::place`] minus 1.
+///
+/// # Errors
+/// Where a shape is another, or the device has failed.
+pub fn settle(history: &Tensor, progress: &Tensor, passes: usize) -> Result<()> {
+    expect_progress(history, progress)?;
+    let passes = extent(passes, "the number of passes in a step")?;
+    progress
+        .gpu()
+        .launch(settle_shader())
+        .bind(history.buffer())
+        .bind(progress.buffer())
+        .params(&SettleParams { passes })
+        .groups([1, 1, 1])
+}
+
 pub(super) fn variants() -> Vec<Entry> {
     let each = |unroll| [false, true].map(|scaled| entry(shader(unroll, scaled), MomentumParams::LAYOUT));
-    [1, 4].into_iter().flat_map(each).collect()
+    let settle = entry(settle_shader(), SettleParams::LAYOUT);
+    [1, 4].into_iter().flat_map(each).chain([settle]).collect()
 }

@@ -175,6 +175,15 @@ impl NetworkBuilder {
         Network::draw(gpu, &name, self.into_graph()?, seed)
     }
 
+    /// The network with all values 0, for those who read others into it or need none: large networks take seconds to draw.
+    ///
+    /// # Errors
+    /// As [`NetworkBuilder::build`].
+    pub fn build_blank(self, gpu: &Gpu) -> Result<Network> {
+        let name = self.name.clone();
+        Network::blank(gpu, &name, self.into_graph()?)
+    }
+
     /// The layers alone, without parameters: what shapes and names need.
     ///
     /// # Errors

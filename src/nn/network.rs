@@ -91,7 +91,12 @@ impl Network {
     /// # Errors
     /// Where that device has no memory for them.
     pub fn blank_on(&self, gpu: &Gpu) -> Result<Network> {
-        Network::assemble(gpu, &self.name, self.graph.clone(), |_, spec| {
+        Network::blank(gpu, &self.name, self.graph.clone())
+    }
+
+    /// The network of a graph, all values 0.
+    pub(super) fn blank(gpu: &Gpu, name: &str, graph: Graph) -> Result<Network> {
+        Network::assemble(gpu, name, graph, |_, spec| {
             let dtype = match spec.start {
                 Start::Values(_) => DType::F32,
                 Start::Count => DType::U32,

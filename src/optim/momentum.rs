@@ -114,6 +114,7 @@ impl Momentum {
             factor: self.factor.as_ref(),
             momentum: self.options.momentum,
             weight_decay: if self.decays[index] { self.options.weight_decay } else { 0.0 },
+            place: index as u32,
         };
         update(parameter, velocity, gradient, &settings)
     }

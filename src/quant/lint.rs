@@ -31,17 +31,42 @@ impl SimQat {
     /// Options that were set and have no effect on this network, each with the reason. An option is set where it differs
     /// from the preset of the style, where it stands under `layer`, and where it is `bn_fold = true` without fusion.
     pub fn lint(&self, network: &Network) -> Vec<Finding> {
-        self.lint_for(network, usize::MAX)
+        self.lint_for(network, Length { steps: usize::MAX, accumulate: 1 })
     }
 
-    /// As [`SimQat::lint`], with the options that have no effect in a training of so many steps.
-    pub fn lint_for(&self, network: &Network, steps: usize) -> Vec<Finding> {
-        let steps = u32::try_from(steps).unwrap_or(ENDLESS);
-        Linter { simqat: self, graph: network.graph(), steps }.findings()
+    /// As [`SimQat::lint`], with the options that have no effect in a training of that length.
+    pub fn lint_for(&self, network: &Network, length: Length) -> Vec<Finding> {
+        let batches = u32::try_from(length.batches()).unwrap_or(ENDLESS);
+        Linter { simqat: self, graph: network.graph(), length, batches }.findings()
     }
 }
 
-/// A number of steps that is beyond every counter.
+/// How long a training is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Length {
+    /// Steps of the optimizer.
+    pub steps: usize,
+    /// Batches in each of them.
+    pub accumulate: usize,
+}
+
+impl Length {
+    /// Batches that the network sees: what delays and freezing count.
+    pub fn batches(self) -> usize {
+        self.steps.saturating_mul(self.accumulate)
+    }
+}
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.accumulate {
+            1 => write!(f, "{} steps", self.steps),
+            each => write!(f, "{} batches ({} steps of {each})", self.batches(), self.steps),
+        }
+    }
+}
+
+/// A number of batches that is beyond every counter.
 const ENDLESS: u32 = u32::MAX;
 
 struct Linter<'a> {
@@ -49,7 +74,9 @@ struct Linter<'a> {
     /// Of the float network.
     graph: &'a Graph,
     /// Of the training.
-    steps: u32,
+    length: Length,
+    /// As counters see it.
+    batches: u32,
 }
 
 impl Linter<'_> {
@@ -76,22 +103,22 @@ impl Linter<'_> {
 
     /// Why a setting has no effect, if it has none.
     fn reason(&self, setting: &Setting) -> Option<String> {
-        let steps = self.steps;
+        let (length, batches) = (self.length, self.batches);
         if !self.matters(self.simqat, setting, ENDLESS) {
             Some(self.why(setting))
-        } else if !self.matters(self.simqat, setting, steps) {
-            Some(format!("the training has {steps} steps; make it smaller"))
-        } else if setting.delay().is_some_and(|delay| delay >= steps.into()) {
-            Some(format!("the training has {steps} steps and would be in float to its end; make it smaller"))
+        } else if !self.matters(self.simqat, setting, batches) {
+            Some(format!("the training has {length}; make it smaller"))
+        } else if setting.delay().is_some_and(|delay| delay >= batches.into()) {
+            Some(format!("the training has {length} and would be in float to its end; make it smaller"))
         } else {
             None
         }
     }
 
-    /// Whether another value of the setting makes another network, trained for so many steps.
-    fn matters(&self, simqat: &SimQat, setting: &Setting, steps: u32) -> bool {
+    /// Whether another value of the setting makes another network, trained with so many batches.
+    fn matters(&self, simqat: &SimQat, setting: &Setting, batches: u32) -> bool {
         let decided = |simqat: &SimQat| -> Vec<Decided> {
-            self.rewritten(simqat).nodes.iter().map(|node| Decided::of(node, steps)).collect()
+            self.rewritten(simqat).nodes.iter().map(|node| Decided::of(node, batches)).collect()
         };
         setting.otherwise(simqat).is_none_or(|other| decided(simqat) != decided(&other))
     }
@@ -115,7 +142,7 @@ struct Decided {
 }
 
 impl Decided {
-    fn of(node: &Node, steps: u32) -> Decided {
+    fn of(node: &Node, batches: u32) -> Decided {
         let fold = match &node.layer {
             Layer::Conv2dBn(layer) => Some(layer.fold),
             _ => None,
@@ -123,7 +150,7 @@ impl Decided {
         let quantizer = |slot| {
             let mut quantizer = node.quantizers.get(slot).copied()?;
             match &mut quantizer.rule {
-                QuantizerRule::Range(rule) => rule.freeze = rule.freeze.min(steps),
+                QuantizerRule::Range(rule) => rule.freeze = rule.freeze.min(batches),
                 QuantizerRule::LearnedStep(rule) => rule.narrow_range &= rule.signed,
             }
             Some(quantizer)
@@ -131,7 +158,7 @@ impl Decided {
         Decided {
             name: node.name.clone(),
             fold,
-            norm_freeze: node.norm().map(|(_, norm)| norm.freeze.min(steps)),
+            norm_freeze: node.norm().map(|(_, norm)| norm.freeze.min(batches)),
             quantizers: Slot::ALL.map(quantizer),
         }
     }

@@ -9,6 +9,6 @@ mod placement;
 mod simqat;
 
 pub use layer::LayerOptions;
-pub use lint::Finding;
+pub use lint::{Finding, Length};
 pub use options::{Observer, QuantOptions};
 pub use simqat::{PRACTICALLY_NEVER, SimQat, Style};

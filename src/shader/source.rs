@@ -64,6 +64,7 @@ sources![
     "optim/accumulate.wgsl",
     "optim/clip.wgsl",
     "optim/momentum.wgsl",
+    "optim/settle.wgsl",
     "optim/square_sums.wgsl",
     "pool/average.wgsl",
     "pool/max_backward.wgsl",

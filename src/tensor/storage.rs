@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Shape;
 use crate::gpu::{Buffer, Gpu};
-use crate::{Error, Result};
+use crate::{Error, MemoryLimit, Result};
 
 /// What a tensor's values are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,17 +24,18 @@ impl fmt::Display for DType {
     }
 }
 
-/// Names the tensor, what it takes and what there is; and, where its first axis is a batch that could be smaller, how small.
+/// Names the tensor, what it takes and what there is.
 fn too_large(gpu: &Gpu, shape: &Shape, most: u64) -> Error {
-    let mib = |values: f64| values * 4.0 / f64::from(1 << 20);
-    let values: f64 = shape.iter().map(|&extent| extent as f64).product();
-    let (taken, binds) = (mib(values), mib(most as f64 / 4.0));
-    let rows = shape.first().map_or(0.0, |&rows| (most as f64 / 4.0 / (values / rows as f64)).floor());
-    let advice = if rows >= 1.0 { format!("; a batch of {rows} would fit") } else { String::new() };
-    let name = &gpu.caps().adapter.name;
-    Error::Gpu(format!(
-        "a tensor of shape {shape} takes {taken:.1} MiB, and \"{name}\" binds at most {binds:.1} MiB{advice}"
-    ))
+    let mib = |bytes: f64| bytes / f64::from(1 << 20);
+    // In floating point: the product may be more than integers hold.
+    let bytes: f64 = shape.iter().map(|&extent| extent as f64).product::<f64>() * 4.0;
+    let message = format!(
+        "a tensor of shape {shape} takes {:.1} MiB, and \"{}\" binds at most {:.1} MiB",
+        mib(bytes),
+        gpu.caps().adapter.name,
+        mib(most as f64)
+    );
+    Error::Memory { message, asked: bytes as u64, limit: MemoryLimit::Tensor(most) }
 }
 
 /// Numbers on a GPU: contiguous, row-major. Cloning gives another handle of the same memory.

@@ -69,8 +69,9 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
     }
     if !loss.is_finite() {
         return Err(Error::Diverged(format!(
-            "the loss of {} over the test images is {loss}",
-            network.name()
+            "the loss of {} over the {} images is {loss}",
+            network.name(),
+            feed.len()
         )));
     }
     Ok(Evaluation {

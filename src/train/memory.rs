@@ -6,10 +6,13 @@ use crate::ops::softmax_cross_entropy;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, MemoryLimit, Result};
 
-/// GPU memory of training steps of one network, in bytes. Tensors alone: the driver has some of its own.
+/// GPU memory of training steps of one network, in bytes. Not counted are the data on the device (a byte for each value of
+/// each picture; of one batch of them, where pictures are streamed), the float network that a quantized one was made from,
+/// evaluations, whose batches have another size, the few values of history and clipping, and what the driver has of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StepMemory {
-    /// Parameters, their velocities, and the state of quantizers and normalizations.
+    /// Parameters, their velocities, the state of quantizers and normalizations, and where a step takes several batches,
+    /// the sums of their gradients.
     pub network: u64,
     /// Gradients, and what else a step takes whatever the batch.
     pub step: u64,
@@ -18,15 +21,18 @@ pub struct StepMemory {
 }
 
 impl StepMemory {
-    /// Found by recording steps of two and of four images on a device that computes nothing. Another adapter may take other
+    /// For steps of `accumulate` batches; see [`TrainerOptions::accumulate`](super::TrainerOptions::accumulate). Found by
+    /// recording passes over two and over four images on a device that computes nothing. Another adapter may take other
     /// kernels, with more scratch memory or less.
     ///
     /// # Errors
     /// Where the network is no classifier, or four images of it do not fit WebGPU's default limits.
-    pub fn of(network: &Network) -> Result<StepMemory> {
+    pub fn of(network: &Network, accumulate: usize) -> Result<StepMemory> {
         let [few, more] = [step_of(network, 2)?, step_of(network, 4)?];
         let image = more.1.saturating_sub(few.1) / 2;
-        Ok(StepMemory { network: few.0, step: few.1.saturating_sub(2 * image), image })
+        // A velocity for each number that is trained, and a sum.
+        let kept = network.trainable_count() as u64 * 4 * if accumulate > 1 { 2 } else { 1 };
+        Ok(StepMemory { network: few.0 + kept, step: few.1.saturating_sub(2 * image), image })
     }
 
     /// Bytes that a training with batches of `batch` images takes, the data not counted.
@@ -40,7 +46,7 @@ impl StepMemory {
     }
 }
 
-/// Bytes of a network with its velocities, and the most that a step takes besides.
+/// Bytes of a network, and the most that a step takes besides.
 fn step_of(network: &Network, batch: usize) -> Result<(u64, u64)> {
     let gpu = Gpu::noop();
     let network = network.blank_on(&gpu)?;
@@ -55,9 +61,8 @@ fn step_of(network: &Network, batch: usize) -> Result<(u64, u64)> {
         pass.tape.backward(&loss.mean).map(drop)
     })?;
     drop(recording);
-    let velocities = network.trainable_count() as u64 * 4;
     let inputs = (images.count() + labels.count()) as u64 * 4;
-    Ok((before - inputs + velocities, gpu.memory().peak - before + inputs))
+    Ok((before - inputs, gpu.memory().peak - before + inputs))
 }
 
 /// Adds to an error about memory which batch would fit. `before` are the bytes that were in use when the step of `batch`
@@ -67,7 +72,8 @@ pub(super) fn advised(error: Error, network: &Network, batch: usize, before: u64
     let fits = match limit {
         // Of what a step makes, only what has a place for each image is that large.
         MemoryLimit::Tensor(most) => (batch as u64 * most / asked.max(1)) as usize,
-        MemoryLimit::Device(in_use) => StepMemory::of(network)
+        // What is kept between steps was there before.
+        MemoryLimit::Device(in_use) => StepMemory::of(network, 1)
             .map_or(0, |memory| memory.largest_batch(in_use.saturating_sub(before)).min(batch - 1)),
     };
     let advice = match fits {
@@ -77,6 +83,5 @@ pub(super) fn advised(error: Error, network: &Network, batch: usize, before: u64
              for it"
         ),
     };
-    let message = message.strip_suffix("; use a smaller batch").unwrap_or(&message);
     Error::Memory { message: format!("{message}; {advice}"), asked, limit }
 }

@@ -35,19 +35,32 @@ pub(super) struct Circumstances {
     pub waited: Duration,
 }
 
-/// A step with a loss or a norm that is not finite.
+/// A step with something that is not finite.
 pub(super) struct NotFinite {
     /// From 0.
     pub step: usize,
-    pub what: &'static str,
+    pub what: Culprit,
 }
 
-/// The words for what is not finite in an entry of the history, if anything is.
-pub(super) fn not_finite([loss, _, _, norm]: [f32; ENTRY]) -> Option<&'static str> {
-    match (loss.is_finite(), norm.is_finite()) {
-        (true, true) => None,
-        (true, false) => Some("norm of the gradients"),
-        (false, _) => Some("loss"),
+#[derive(Clone, Copy)]
+pub(super) enum Culprit {
+    Loss,
+    /// The norm of the gradients.
+    Norm,
+    /// The update of the optimizer's parameter of that number.
+    Update(usize),
+}
+
+/// What is not finite in an entry of the history, if anything is.
+pub(super) fn not_finite([loss, _, _, norm]: [f32; ENTRY]) -> Option<Culprit> {
+    if !loss.is_finite() {
+        return Some(Culprit::Loss);
+    }
+    match norm {
+        // See `kernel::momentum::settle`.
+        norm if norm < 0.0 && norm.is_finite() => Some(Culprit::Update((-norm) as usize - 1)),
+        norm if norm.is_finite() => None,
+        _ => Some(Culprit::Norm),
     }
 }
 

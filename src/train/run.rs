@@ -1,5 +1,6 @@
 //! Carrying a recipe out: one training from data to checkpoint, in a run folder.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use super::trainer::{Outcome, StopFlag, Trainer};
 use crate::data::{Dataset, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::nn::Network;
-use crate::quant::Finding;
+use crate::quant::{Finding, Length};
 use crate::{Error, Result};
 
 /// Which of a recipe's two trainings.
@@ -128,29 +129,43 @@ impl Recipe {
         }
     }
 
-    /// Options that have no effect in a training of so many steps. Delays and freezing count the passes of all of them.
+    /// The network of a variant, all values of its layers 0: for those who read others into it or need shapes and names
+    /// alone. Quantizers are as in a fresh network.
+    ///
+    /// # Errors
+    /// Where the options cannot be used, or the device has failed.
+    pub fn blank_network(&self, gpu: &Gpu, classes: usize, variant: Variant) -> Result<Network> {
+        let network = self.model.builder(classes)?.build_blank(gpu)?;
+        match variant {
+            Variant::Float => Ok(network),
+            Variant::SimQat => self.simqat.apply(&network),
+        }
+    }
+
+    /// Options that have no effect in a training of so many steps.
     ///
     /// # Errors
     /// Where the options cannot be used.
     pub fn lint_for(&self, variant: Variant, classes: usize, steps: usize) -> Result<Vec<Finding>> {
         // Shapes and names need no driver.
         let gpu = Gpu::noop();
-        let steps = steps.saturating_mul(self.train.accumulate);
+        let length = Length { steps, accumulate: self.train.accumulate };
         let mut findings = match variant {
             Variant::Float => Vec::new(),
-            Variant::SimQat => self.simqat.lint_for(&self.network(&gpu, classes)?, steps),
+            Variant::SimQat => {
+                self.simqat.lint_for(&self.blank_network(&gpu, classes, Variant::Float)?, length)
+            }
         };
         findings.extend(self.model.lint());
         findings.extend(self.lint_training());
         let batches = self.train.reestimate_batches;
         if batches > 0 {
-            let network = self.variant_network(&gpu, classes, variant)?;
+            let network = self.blank_network(&gpu, classes, variant)?;
             let reason = match network.norms().next() {
                 None => Some("the network has no BatchNorm2d".into()),
-                Some(_) => network.norms().all(|(_, norm)| norm.freeze as usize <= steps).then(|| {
+                Some(_) => network.norms().all(|(_, norm)| norm.freeze as usize <= length.batches()).then(|| {
                     format!(
-                        "every BatchNorm2d is frozen when the training's {steps} steps are done; make simqat.freeze_bn \
-                         larger"
+                        "every BatchNorm2d is frozen when the training's {length} are done; make simqat.freeze_bn larger"
                     )
                 }),
             };
@@ -184,23 +199,34 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn train_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        self.train_feed_through(network, data, self.data.augment.transform())
+        self.feed(network, &self.trained_on(data), self.data.batch, self.data.augment.transform())
     }
 
-    /// The images that are trained on, in batches for training, but cut and resized as for evaluating: what a network that
-    /// is not trained any more is to see of them.
+    /// The images that are trained on, in batches for training, but cut and resized as for evaluating: what the observers of a
+    /// network that is not trained any more are to see.
     ///
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn calibration_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        self.train_feed_through(network, data, self.data.evaluate.transform())
+        self.feed(network, &self.trained_on(data), self.data.batch, self.data.evaluate.transform())
     }
 
-    fn train_feed_through(&self, network: &Network, data: &Dataset, transform: Transform) -> Result<Feed> {
-        let batch = self.data.batch;
+    /// The images that are trained on, in batches for evaluating, as [`Recipe::test_feed`] takes test images: nothing is
+    /// left to chance. What training accuracy is measured on.
+    ///
+    /// # Errors
+    /// As [`Recipe::feed`].
+    pub fn train_feed_for_evaluation(&self, network: &Network, data: &Dataset) -> Result<Feed> {
+        let split = self.trained_on(data);
+        let batch = self.data.eval_batch.min(split.len());
+        self.feed(network, &split, batch, self.data.evaluate.transform())
+    }
+
+    /// The training images, or those of them that `data.limit` leaves.
+    fn trained_on<'a>(&self, data: &'a Dataset) -> Cow<'a, Split> {
         match self.data.limit {
-            0 => self.feed(network, &data.train, batch, transform),
-            limit => self.feed(network, &data.train.first(limit), batch, transform),
+            0 => Cow::Borrowed(&data.train),
+            limit => Cow::Owned(data.train.first(limit)),
         }
     }
 

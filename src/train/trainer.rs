@@ -15,7 +15,7 @@ use super::evaluate::{Evaluation, evaluate};
 use super::feed::Feed;
 use super::memory::advised;
 use super::options::TrainerOptions;
-use super::reports::{Circumstances, NotFinite, Reports, not_finite};
+use super::reports::{Circumstances, Culprit, NotFinite, Reports, not_finite};
 use crate::data::Skipped;
 use crate::gpu::{Gpu, Readback, Recording};
 use crate::kernel::loss::{ENTRY, HISTORY};
@@ -397,27 +397,38 @@ impl Trainer {
             [_, step, halted, _] if halted != 0 => {
                 let (step, history) = (step as usize, self.history.read_f32()?);
                 let (entries, _) = history.as_chunks::<ENTRY>();
-                let what = not_finite(entries[step % HISTORY]).unwrap_or("loss");
+                let what = not_finite(entries[step % HISTORY]).unwrap_or(Culprit::Loss);
                 Err(self.diverged(&NotFinite { step, what })?)
             }
             _ => Ok(()),
         }
     }
 
-    /// The error that says at which step and in which layer. The tally has held the update back, so the
-    /// parameters are those with which the step was computed.
+    /// The error that says at which step and where. The update was held back, so the parameters are those with which the step
+    /// was computed; but for an update that was not finite itself, beside which others were made.
     fn diverged(&self, found: &NotFinite) -> Result<Error> {
+        let what = match found.what {
+            Culprit::Loss => "the loss",
+            Culprit::Norm => "the norm of the gradients",
+            Culprit::Update(place) => {
+                let name = self.trainable.get(place).map_or("?", |&i| &self.network.parameters()[i].name);
+                return Ok(self.diverged_at(found, &format!("the update of parameter \"{name}\""), ""));
+            }
+        };
         self.feed.supply(self.progress.read_u32()?[0] as usize)?;
         let (images, _) = self.feed.gather(&self.progress, self.feed.batch())?;
         let place = first_non_finite(&self.network, &images)?;
         let place = place.unwrap_or_else(|| "every layer's output is still finite".into());
-        Ok(Error::Diverged(format!(
-            "the {} became NaN or infinite at step {}: {place}; lower optimizer.learning_rate (now {}), or go on \
-             from the last good checkpoint",
-            found.what,
+        Ok(self.diverged_at(found, what, &format!(": {place}")))
+    }
+
+    fn diverged_at(&self, found: &NotFinite, what: &str, place: &str) -> Error {
+        Error::Diverged(format!(
+            "{what} became NaN or infinite at step {}{place}; lower optimizer.learning_rate (now {}), or go on from the last \
+             good checkpoint",
             found.step + 1,
             self.optimizer.learning_rate()
-        )))
+        ))
     }
 
     /// Waits for all steps asked for and reports them.

@@ -26,6 +26,60 @@ fn inspect_shows_the_network_of_a_recipe_without_an_adapter() {
 }
 
 #[test]
+fn the_classes_of_a_folder_are_told_or_counted() {
+    let place = Place::new();
+    let recipe = format!("{}/recipes/resnet50-imagenet.toml", env!("CARGO_MANIFEST_DIR"));
+    let narrow =
+        ["--set", "model.name=resnet18", "--set", "model.resnet.width=4", "--set", "data.name=pictures"];
+    let inspect =
+        |more: &[&'static str]| [&["inspect", recipe.as_str(), "--json"][..], &narrow, more].concat();
+    let classes = |arguments: &[&'static str]| {
+        let json = place.run(&inspect(arguments)).succeeded().json();
+        let layers = json["layers"].as_array().unwrap();
+        assert_eq!(json["findings"].as_array().unwrap().len(), 0, "{json}");
+        layers.last().unwrap()["shape"].clone()
+    };
+    place.refused(2, &inspect(&[]), &["data.name = \"pictures\"", "--classes", "--data-dir"]);
+    place.refused(2, &inspect(&["--classes", "0"]), &["--classes 0"]);
+    assert_eq!(classes(&["--classes", "7"]), serde_json::json!([7]));
+    for class in ["cat", "dog", "owl"] {
+        place.write(&format!("data/pictures/train/{class}/1.png"), b"nobody looks into it");
+    }
+    assert_eq!(classes(&["--data-dir", "data"]), serde_json::json!([3]));
+    assert_eq!(classes(&["--data-dir", "data", "--classes", "7"]), serde_json::json!([7]));
+    place.write("datasets/pictures/val/cat/1.png", b"");
+    place.refused(2, &inspect(&[]), &["pictures", "no train/ in it"]);
+
+    // The published network.
+    let json = place.run(&["inspect", &recipe, "--classes", "1000", "--json"]).succeeded().json();
+    assert_eq!(json["trainable"], 25_557_032);
+    // A checkpoint knows for itself.
+    let place = place.with_checkpoint();
+    place.run(&["inspect", CHECKPOINT, "--classes", "10"]).succeeded();
+    place.refused(2, &["inspect", CHECKPOINT, "--classes", "7"], &["--classes 7", "10 classes"]);
+}
+
+#[test]
+fn inspect_says_how_much_memory_a_step_takes() {
+    let place = Place::new();
+    let memory = |more: &[&str]| {
+        let json = place.run(&[&["inspect", "tiny.toml", "--json"][..], more].concat()).succeeded().json();
+        let of = |key: &str| json["step_memory"][key].as_u64().unwrap();
+        (of("batch"), of("bytes"), of("fixed_bytes"), of("image_bytes"))
+    };
+    let (batch, bytes, fixed, image) = memory(&[]);
+    assert_eq!((batch, bytes), (500, fixed + 500 * image));
+    // Parameters, velocities and gradients of 61 684 numbers; images of 32 x 32 and what the first layer makes of them.
+    assert!(fixed > 3 * 4 * 61_684 && image > 4 * (1024 + 6 * 28 * 28), "{fixed} {image}");
+    let float = memory(&["--float"]);
+    assert!(float.2 < fixed, "quantizers have state: {float:?}, {fixed}");
+    let sums = memory(&["--set", "train.accumulate=2"]);
+    assert_eq!((sums.2 - fixed, sums.3), (4 * 61_684, image));
+    let text = place.run(&["inspect", "tiny.toml"]).succeeded().stdout;
+    assert_says(&text, &["a step takes", "about ", "MiB of GPU memory at batch 500 (", " for each image)"]);
+}
+
+#[test]
 fn inspect_and_train_tell_of_options_without_effect() {
     let place = Place::new();
     let set = [

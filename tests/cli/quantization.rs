@@ -11,7 +11,7 @@ fn a_calibrated_checkpoint_can_be_evaluated_and_trained_on() {
     let done = place.run(&[&["calibrate", CHECKPOINT, "--batches", "4"][..], &set].concat()).succeeded();
     assert_says(
         &done.stdout,
-        &["float", "calibrated", "test accuracy", "4 batches of 500 images", CALIBRATED],
+        &["float", "calibrated", "test accuracy", "top-5 accuracy", "4 batches of 500 images", CALIBRATED],
     );
     let done = place.run(&[&["calibrate", CHECKPOINT, "--json", "--batches", "4"][..], &set].concat());
     let json = done.succeeded().json();
@@ -20,7 +20,8 @@ fn a_calibrated_checkpoint_can_be_evaluated_and_trained_on() {
     assert!((top1("float") - top1("simqat")).abs() < 0.1, "{json}");
     assert_eq!((&json["batches"], &json["batch"], &json["images"]), (&4.into(), &500.into(), &1000.into()));
     let float = place.run(&["eval", CHECKPOINT, "--json"]).succeeded().json();
-    assert_eq!(float["top1"], json["float"]["top1"]);
+    assert_eq!((&float["top1"], &float["top5"]), (&json["float"]["top1"], &json["float"]["top5"]));
+    assert!(float["top5"].as_f64().unwrap() > top1("float"));
     let evaluated = place.run(&["eval", CALIBRATED, "--json"]).succeeded().json();
     assert_eq!((&evaluated["top1"], &evaluated["variant"]), (&json["simqat"]["top1"], &"simqat".into()));
     assert_says(&place.run(&["eval", CALIBRATED]).succeeded().stdout, &["SimQAT, calibrated with 4 batches"]);

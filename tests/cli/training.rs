@@ -56,6 +56,25 @@ fn run_trains_both_variants_and_ends_with_a_table() {
     let evaluated = place.run(&["eval", checkpoint, "--json"]).succeeded().json();
     assert_eq!(evaluated["top1"], summary["simqat"]["top1"]);
     assert_eq!((&evaluated["variant"], &evaluated["images"]), (&"simqat".into(), &1000.into()));
+    assert_eq!(evaluated["split"], "test");
+}
+
+#[test]
+fn training_accuracy_is_that_of_the_images_trained_on() {
+    let place = Place::new();
+    let few = ["--set", "data.limit=600", "--set", "data.batch=200", "--epochs", "8"];
+    place.run(&[&["train", "tiny.toml"][..], &few].concat()).succeeded();
+    let checkpoint = "runs/tiny/checkpoints/float-24.safetensors";
+    let on = |split: &str| place.run(&["eval", checkpoint, "--split", split, "--json"]).succeeded().json();
+    let (train, test) = (on("train"), on("test"));
+    assert_eq!((&train["images"], &train["split"]), (&600.into(), &"train".into()));
+    assert_eq!((&test["images"], &test["split"]), (&1000.into(), &"test".into()));
+    assert_ne!(train["loss"], test["loss"]);
+    let text = place.run(&["eval", checkpoint, "--split", "train"]).succeeded().stdout;
+    assert_says(&text, &["training accuracy", "of 600)", "training loss", "top-5 accuracy"]);
+    let wrong = place.run(&["eval", checkpoint, "--split", "validation"]);
+    assert_eq!(wrong.code, Some(2));
+    assert_says(&wrong.stderr, &["validation", "test, train"]);
 }
 
 #[test]

@@ -180,6 +180,7 @@ fn a_scale_of_two_quantizers_gets_the_sum_and_follows_the_optimizer() {
         factor: None,
         momentum: 0.9,
         weight_decay: 0.0,
+        place: 0,
     };
     update(&scale, &Tensor::zeros(&gpu, [1], DType::F32).unwrap(), &ds, &settings).unwrap();
     let moved = scale.read_f32().unwrap()[0];

@@ -1,6 +1,6 @@
 use simqat::kernel::gradient::{accumulate, partial_sums, square_sums};
 use simqat::kernel::loss::{ENTRY, HISTORY};
-use simqat::kernel::momentum::{Settings, update};
+use simqat::kernel::momentum::{Settings, settle, update};
 use simqat::optim::{GradientClip, GradientSums, Momentum, MomentumOptions};
 use simqat::tensor::Tensor;
 
@@ -24,6 +24,7 @@ fn momentum_over_several_steps() {
                 factor: None,
                 momentum: 0.9,
                 weight_decay: decay,
+                place: 0,
             };
             update(&parameter, &velocity, &tensor([count], &g), &settings).unwrap();
             for ((p, v), g) in p.iter_mut().zip(&mut v).zip(&g) {
@@ -58,10 +59,55 @@ fn a_raised_flag_leaves_everything_as_it_is() {
         factor: None,
         momentum: 0.9,
         weight_decay: 0.1,
+        place: 0,
     };
     update(&parameter, &velocity, &tensor([33], &[f32::NAN; 33]), &settings).unwrap();
     assert_eq!((parameter.read_f32().unwrap(), velocity.read_f32().unwrap()), (p, v));
     assert!(update(&parameter, &velocity, &tensor([32], &[0.0; 32]), &settings).is_err());
+}
+
+#[test]
+fn updates_that_are_not_finite_are_left_out_and_the_step_is_taken_back() {
+    let count = 33_001; // the variant that repeats its body
+    let mut gradient = values(count, 1);
+    // Three that are no update: no number, infinite, and one that overflows with the rate.
+    let bad = [(5, f32::NAN), (20_000, f32::INFINITY), (33_000, 3e38)];
+    for (place, value) in bad {
+        gradient[place] = value;
+    }
+    let (parameter, velocity) = (tensor([count], &vec![1.0; count]), tensor([count], &vec![0.0; count]));
+    let progress = words(&[4, 7, 0, 2]);
+    let settings = Settings {
+        rate: &tensor([1], &[100.0]),
+        progress: &progress,
+        factor: None,
+        momentum: 0.9,
+        weight_decay: 0.0,
+        place: 5,
+    };
+    update(&parameter, &velocity, &tensor([count], &gradient), &settings).unwrap();
+    let (p, v) = (parameter.read_f32().unwrap(), velocity.read_f32().unwrap());
+    for i in 0..count {
+        let is_bad = bad.iter().any(|(place, _)| i / 4 == place / 4);
+        let (wanted_p, wanted_v) = if is_bad { (1.0, 0.0) } else { (1.0 - 100.0 * gradient[i], gradient[i]) };
+        // The device may contract the product and the difference.
+        assert!((p[i] - wanted_p).abs() < 1e-4 && v[i] == wanted_v, "{i}: {} {wanted_p}", p[i]);
+    }
+    assert_eq!(progress.read_u32().unwrap(), [4, 7, 7, 2]);
+    let history = tensor([HISTORY, ENTRY], &vec![0.5; HISTORY * ENTRY]);
+    settle(&history, &progress, 2).unwrap();
+    assert_eq!(progress.read_u32().unwrap(), [2, 6, 1, 2]);
+    assert_eq!(history.read_f32().unwrap()[6 * ENTRY..7 * ENTRY], [0.5, 0.5, 0.5, -6.0]);
+    // Nothing is settled twice, and nothing where all went well.
+    let settled = history.read_f32().unwrap();
+    for words_before in [[2, 6, 1, 2], [4, 7, 0, 2]] {
+        let progress = words(&words_before);
+        settle(&history, &progress, 2).unwrap();
+        assert_eq!(
+            (progress.read_u32().unwrap(), history.read_f32().unwrap()),
+            (words_before.to_vec(), settled.clone())
+        );
+    }
 }
 
 /// Sizes with a rest behind whole vectors, of one and of several workgroups, and of both variants of elementwise kernels.
@@ -78,6 +124,7 @@ fn a_factor_scales_the_gradient_and_not_the_decay() {
             factor: Some(&tensor([1], &[0.25])),
             momentum: 0.5,
             weight_decay: 0.125,
+            place: 0,
         };
         update(&parameter, &velocity, &tensor([count], &g), &settings).unwrap();
         for ((p, v), g) in p.iter_mut().zip(&mut v).zip(&g) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use simqat::data::{Crop, LoaderOptions, Transform};
 use simqat::gpu::Gpu;
 use simqat::nn::{Conv2d, Dense, Network};
-use simqat::train::{Feed, FeedOptions, Normalization, RunMode, Trainer, TrainerOptions, evaluate};
+use simqat::train::{Feed, FeedOptions, Normalization, Recipe, RunMode, Trainer, TrainerOptions, evaluate};
 
 use super::{assert_same_bits, bits, device, digits, options, told};
 
@@ -135,4 +135,21 @@ fn a_crop_that_does_not_fit_is_refused_with_its_key() {
     };
     let error = told(Feed::with_options(&gpu, &digits().train.first(8), &options));
     assert!(error.contains("data.augment.random_crop = 31") && error.contains("28 x 28"), "{error}");
+}
+
+#[test]
+fn training_accuracy_is_measured_without_chance() {
+    let (gpu, _alone) = device();
+    let text = "model.init = \"he\"\n[data]\nname = \"mnist-5k\"\nlimit = 100\neval_batch = 64\n\
+                [data.augment]\npad = 4\nrandom_crop = 28\nflip = true";
+    let recipe = Recipe::parse(text).unwrap();
+    let network = recipe.network(&gpu, 10).unwrap();
+    let seen = recipe.train_feed_for_evaluation(&network, digits()).unwrap();
+    assert_eq!((seen.len(), seen.batch()), (100, 64));
+    // The pictures themselves, in the order of the data set: as test pictures are taken.
+    let as_test = recipe.feed(&network, &digits().train.first(100), 64, Transform::default()).unwrap();
+    assert_eq!(evaluate(&network, &seen).unwrap(), evaluate(&network, &as_test).unwrap());
+    let augmented = recipe.train_feed(&network, digits()).unwrap();
+    augmented.shuffle(1, 0).unwrap();
+    assert_ne!(evaluate(&network, &seen).unwrap().loss, evaluate(&network, &augmented).unwrap().loss);
 }

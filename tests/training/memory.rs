@@ -18,12 +18,17 @@ fn network(gpu: &Gpu, quantized: bool) -> Network {
     if quantized { SimQat::default().apply(&float).unwrap() } else { float }
 }
 
-/// A training of one batch of grey pictures, which all are alike.
-fn trainer(gpu: &Gpu, network: Network, batch: usize) -> Result<Trainer> {
-    let split = Split::new([1, 28, 28], vec![7; batch * 784], vec![3; batch], 10)?;
+/// Batches of grey pictures, which all are alike.
+fn feed(gpu: &Gpu, batch: usize, batches: usize) -> Result<Feed> {
+    let count = batch * batches;
+    let split = Split::new([1, 28, 28], vec![7; count * 784], vec![3; count], 10)?;
     let normalization = Normalization { mean: vec![0.5], deviation: vec![0.5] };
-    let feed = Feed::new(gpu, &split, batch, [28, 28], &normalization)?;
-    Trainer::new(network, feed, TrainerOptions::default())
+    Feed::new(gpu, &split, batch, [28, 28], &normalization)
+}
+
+/// A training of one batch.
+fn trainer(gpu: &Gpu, network: Network, batch: usize) -> Result<Trainer> {
+    Trainer::new(network, feed(gpu, batch, 1)?, TrainerOptions::default())
 }
 
 #[test]
@@ -31,7 +36,7 @@ fn a_step_takes_as_much_as_was_said() {
     for quantized in [false, true] {
         let gpu = open(None);
         let network = network(&gpu, quantized);
-        let said = StepMemory::of(&network).unwrap();
+        let said = StepMemory::of(&network, 1).unwrap();
         let mut trainer = trainer(&gpu, network, 64).unwrap();
         trainer.step().unwrap();
         trainer.check_finite().unwrap();
@@ -43,9 +48,27 @@ fn a_step_takes_as_much_as_was_said() {
 }
 
 #[test]
+fn sums_of_gradients_are_counted_where_a_step_takes_several_batches() {
+    let accumulated = |accumulate| {
+        let gpu = open(None);
+        let network = network(&gpu, false);
+        let said = StepMemory::of(&network, accumulate).unwrap().network;
+        let options = TrainerOptions { accumulate, ..TrainerOptions::default() };
+        let trainer = Trainer::new(network, feed(&gpu, 8, 4).unwrap(), options).unwrap();
+        (said, gpu.memory().live, trainer.network().trainable_count() as u64)
+    };
+    let (once, twice) = (accumulated(1), accumulated(2));
+    assert_eq!(twice.0 - once.0, 4 * once.2);
+    assert_eq!(accumulated(3), twice);
+    // Sizes are rounded up by at most a quarter; small tensors by more, and they are few.
+    let ratio = (twice.1 - once.1) as f64 / (twice.0 - once.0) as f64;
+    assert!((1.0..1.3).contains(&ratio), "{ratio}");
+}
+
+#[test]
 fn too_large_a_batch_is_told_which_would_fit() {
     let free = open(None);
-    let said = StepMemory::of(&network(&free, false)).unwrap();
+    let said = StepMemory::of(&network(&free, false), 1).unwrap();
     let limit = said.at(100);
     let gpu = open(Some(limit));
     let error = trainer(&gpu, network(&gpu, false), 200).unwrap().step().unwrap_err();

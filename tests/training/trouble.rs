@@ -5,7 +5,7 @@ use std::time::Duration;
 use simqat::Error;
 use simqat::gpu::Gpu;
 use simqat::nn::models::{ModelInit, lenet5};
-use simqat::nn::{Conv2d, Dense, Network};
+use simqat::nn::{BatchNorm2d, Conv2d, Dense, Network};
 use simqat::optim::Schedule;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Feed, ModelCheckpoint, Normalization, StopFlag, Trainer, TrainerOptions, evaluate};
@@ -53,6 +53,39 @@ fn a_loss_that_is_no_number_stops_the_training_and_says_where() {
     };
     assert_explained(&error, &trainer);
     assert!(trainer.steps_done() <= 30, "found in the epoch in which it happened");
+}
+
+#[test]
+fn weights_that_diverge_behind_normalization_and_relu_are_noticed() {
+    // max(NaN, 0) is 0: the loss of such a network stays finite whatever becomes of its weights.
+    let (gpu, _alone) = device();
+    let normalized = Network::builder("Normalized", [1, 28, 28])
+        .conv2d("conv", Conv2d::new(1, 8, 5).stride(4).no_bias())
+        .batch_norm2d("bn", BatchNorm2d::new(8))
+        .relu("relu")
+        .flatten("flatten")
+        .dense("fc", Dense::new(8 * 36, 10))
+        .build(&gpu, 1)
+        .unwrap();
+    let normalization = Normalization { mean: vec![0.1307], deviation: vec![0.3081] };
+    let feed = Feed::new(&gpu, &digits().train.first(64), 32, [28, 28], &normalization).unwrap();
+    let mut wild = options();
+    wild.optimizer.learning_rate = 1e30;
+    let mut trainer = Trainer::new(normalized, feed, wild).unwrap();
+    let mut left = 30;
+    let error = loop {
+        trainer.step().unwrap();
+        match trainer.check_finite() {
+            Ok(()) => left -= 1,
+            Err(error) => break error,
+        }
+        assert!(left > 0, "30 steps of rate 1e30 were taken for good");
+    };
+    let text = error.to_string();
+    assert!(matches!(error, Error::Diverged(_)) && text.contains("learning_rate"), "{text}");
+    for parameter in trainer.network().parameters().iter().filter(|p| p.trainable) {
+        assert!(parameter.tensor.read_f32().unwrap().iter().all(|v| v.is_finite()), "{}", parameter.name);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::Trainer;
 use crate::Result;
 use crate::kernel::elementwise::fill;
 use crate::kernel::loss::tally;
+use crate::kernel::momentum::settle;
 use crate::ops::smoothed_cross_entropy;
 use crate::tensor::Tensor;
 use crate::train::RunMode;
@@ -75,7 +76,8 @@ impl Trainer {
             there(gradients).try_for_each(|(place, gradient)| clip.measure(place, gradient))?;
             clip.finish(&self.history, &self.progress, self.options.accumulate)?;
         }
-        there(gradients).try_for_each(|(place, gradient)| self.optimizer.update(place, gradient))
+        there(gradients).try_for_each(|(place, gradient)| self.optimizer.update(place, gradient))?;
+        settle(&self.history, &self.progress, self.options.accumulate)
     }
 }
 
