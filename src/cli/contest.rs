@@ -46,6 +46,8 @@ pub struct Row {
     ms_median: f64,
     ms_min: f64,
     ms_max: f64,
+    /// Images of a step through the median of its time.
+    images_per_s: f64,
     /// Median over the repetitions of this time through float's in the same repetition.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
@@ -63,7 +65,8 @@ impl Heat {
         folds: bool,
     ) -> Result<Heat> {
         let mut recipe = recipe.clone();
-        (recipe.data.batch, recipe.train.mode) = (batch, mode);
+        // One pass is the step that is timed: a step of several would be called one of `batch` images.
+        (recipe.data.batch, recipe.train.accumulate, recipe.train.mode) = (batch, 1, mode);
         // So that every timed step quantizes.
         recipe.simqat = recipe.simqat.quant_delay(0);
         for layer in recipe.simqat.layer.values_mut() {
@@ -136,6 +139,7 @@ impl Contest {
 
     fn row(&self, ratio: Option<f64>) -> Row {
         let all = || self.times.iter().copied();
+        let ms_median = median(self.times.clone());
         Row {
             model: self.model.clone(),
             recipe: self.recipe.clone(),
@@ -147,9 +151,10 @@ impl Contest {
                 RunMode::Eager => "eager",
                 RunMode::Graph => "graph",
             },
-            ms_median: median(self.times.clone()),
+            ms_median,
             ms_min: all().fold(f64::INFINITY, f64::min),
             ms_max: all().fold(0.0, f64::max),
+            images_per_s: self.batch as f64 * 1e3 / ms_median,
             ratio,
         }
     }
@@ -204,7 +209,7 @@ fn named(variant: Variant, fold: Option<&str>) -> String {
 /// Rows as people read them.
 pub fn table(rows: &[Row]) -> String {
     let mut table = Table::default();
-    table.row(["", "network", "batch", "mode", "median", "min", "max", "/ float"]);
+    table.row(["", "network", "batch", "mode", "median", "min", "max", "images/s", "/ float"]);
     for row in rows {
         let ms = |value: f64| format!("{value:.3}");
         let variant = if row.quant == Variant::Float.name() { Variant::Float } else { Variant::SimQat };
@@ -216,6 +221,7 @@ pub fn table(rows: &[Row]) -> String {
             ms(row.ms_median),
             ms(row.ms_min),
             ms(row.ms_max),
+            format!("{:.1}", row.images_per_s),
             row.ratio.map_or(String::new(), |ratio| format!("{ratio:.3}")),
         ]);
     }

@@ -48,7 +48,8 @@ pub struct Overrides {
     /// Take N images in a step
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Train on the data set NAME: mnist, fashion-mnist, or mnist-5k, the shipped sample
+    /// Train on the data set NAME: mnist, fashion-mnist, cifar10, mnist-5k (the shipped sample), or a folder with train/ and
+    /// val/ in it, by path or by its name in the data folder
     #[arg(long, value_name = "NAME")]
     pub data: Option<String>,
     /// Build each step anew, or record the first and replay it; both give the same bits

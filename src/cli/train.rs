@@ -101,30 +101,32 @@ fn compare(recipe: &Recipe, checkpoint: &Checkpoint, console: &Console) -> Resul
             ),
         ));
     }
-    let differing = [
-        ("model", old.model != recipe.model),
-        ("data", old.data.normalization != recipe.data.normalization),
-        ("optimizer", old.optimizer != recipe.optimizer),
-        ("schedule", old.schedule != recipe.schedule),
-        ("simqat", old.simqat != recipe.simqat),
-    ];
-    for (section, _) in differing.into_iter().filter(|(_, differs)| *differs) {
+    for place in differing(&old, recipe) {
         console.warn(format!(
-            "[{section}] is not what the checkpoint was trained with; the result will be another than without the stop"
+            "{place} is not what the checkpoint was trained with; the result will be another than without the stop"
         ));
     }
-    let decides = |recipe: &Recipe| {
-        // With a constant rate, a training may be made longer without changing what was.
-        let epochs = (!recipe.schedule.is_constant()).then_some(recipe.train.epochs);
-        (epochs, recipe.train.label_smoothing)
-    };
-    if decides(&old) != decides(recipe) {
-        console.warn(
-            "train.epochs (to which the schedule goes) or train.label_smoothing is not what the checkpoint was trained \
-             with; the result will be another than without the stop",
-        );
-    }
     Ok(())
+}
+
+/// Sections and keys that decide about the course of a training, where two recipes differ in them.
+fn differing(old: &Recipe, new: &Recipe) -> Vec<&'static str> {
+    // With a constant rate, a training may be made longer without changing what was.
+    let span = |recipe: &Recipe| (!recipe.schedule.is_constant()).then_some(recipe.train.epochs);
+    let places = [
+        ("[model]", old.model != new.model),
+        ("data.mean or data.deviation", old.data.normalization != new.data.normalization),
+        ("data.limit", old.data.limit != new.data.limit),
+        ("[data.augment]", old.data.augment != new.data.augment),
+        ("[data.evaluate]", old.data.evaluate != new.data.evaluate),
+        ("train.accumulate", old.train.accumulate != new.train.accumulate),
+        ("train.label_smoothing", old.train.label_smoothing != new.train.label_smoothing),
+        ("[optimizer]", old.optimizer != new.optimizer),
+        ("[schedule]", old.schedule != new.schedule),
+        ("train.epochs, to which the schedule goes,", span(old) != span(new)),
+        ("[simqat]", old.simqat != new.simqat),
+    ];
+    places.into_iter().filter(|(_, differs)| *differs).map(|(place, _)| place).collect()
 }
 
 fn same_data(data: &Dataset, checkpoint: &Checkpoint) -> Result<()> {
@@ -263,6 +265,35 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_decides_about_the_course_is_compared() {
+        let old = Recipe::default();
+        assert!(differing(&old, &old).is_empty());
+        let cases = [
+            ("model.init=he", "[model]"),
+            ("data.mean=[0.5]", "data.mean or data.deviation"),
+            ("data.limit=100", "data.limit"),
+            ("data.augment.flip=true", "[data.augment]"),
+            ("data.evaluate.centre_crop=28", "[data.evaluate]"),
+            ("train.accumulate=2", "train.accumulate"),
+            ("train.label_smoothing=0.1", "train.label_smoothing"),
+            ("optimizer.momentum=0.5", "[optimizer]"),
+            ("schedule.kind=cosine", "[schedule]"),
+            ("simqat.weights.bits=4", "[simqat]"),
+        ];
+        for (assignment, place) in cases {
+            let new = Recipe::parse_with("", &[assignment.into()]).unwrap();
+            assert!(differing(&old, &new).contains(&place), "{assignment}: {:?}", differing(&old, &new));
+        }
+        // What changes speed alone, and a longer training at a constant rate.
+        let speed =
+            ["data.eval_batch=8", "data.workers=1", "train.mode=eager", "train.epochs=20"].map(String::from);
+        assert!(differing(&old, &Recipe::parse_with("", &speed).unwrap()).is_empty());
+        let cosine = Recipe::parse("[schedule]\nkind = \"cosine\"").unwrap();
+        let longer = Recipe::parse("[train]\nepochs = 20\n[schedule]\nkind = \"cosine\"").unwrap();
+        assert_eq!(differing(&cosine, &longer), ["train.epochs, to which the schedule goes,"]);
+    }
 
     #[test]
     fn paths_survive_a_shell() {

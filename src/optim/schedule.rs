@@ -40,7 +40,7 @@ pub struct Schedule {
     pub milestones: Vec<usize>,
     /// Of `Step`: factor at each milestone.
     pub gamma: f32,
-    /// Of `Polynomial`: the exponent.
+    /// Of `Polynomial`: the exponent. Unless said, 2; PyTorch's `PolynomialLR` has 1 there, which is a line.
     pub power: f32,
     /// Of `Polynomial` and `Cosine`: the rate behind the last step.
     pub end: f32,

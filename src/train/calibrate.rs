@@ -10,6 +10,10 @@ use crate::{Error, Result};
 /// converted (post-training quantization), or trained from there. It is no step of a training, but what was seen counts as
 /// one step old: the first batch of a training moves a range and does not replace it.
 ///
+/// The pictures are shown as the feed makes them. [`Trainer::calibrate`](super::Trainer::calibrate) takes the training's own,
+/// augmented as in the steps that follow; without such steps, take a feed that cuts and resizes as for evaluating, as
+/// [`PostTraining`](super::PostTraining) does.
+///
 /// # Errors
 /// Where the feed has fewer batches or other images than the network takes, the network has no quantizers, or the device
 /// has failed.

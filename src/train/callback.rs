@@ -250,7 +250,9 @@ impl Callback for MetricsLog {
     }
 }
 
-/// Saves the training every so many steps and at its end, and keeps the newest few; if asked to, the best besides.
+/// Saves the training every so many steps and at its end, and keeps the newest few; if asked to, the best besides. What is due
+/// at the end of an epoch is saved behind its evaluation, and where a host evaluates by itself ([`Trainer::run_for`]), before
+/// the next step.
 pub struct ModelCheckpoint {
     folder: PathBuf,
     prefix: String,
@@ -258,6 +260,8 @@ pub struct ModelCheckpoint {
     keep: usize,
     metadata: Vec<(String, String)>,
     written: Vec<PathBuf>,
+    /// The step that was asked for last is one to save, and is not saved yet.
+    owed: bool,
     keeps_best: bool,
     /// The best accuracy on the test images so far.
     best: Option<f64>,
@@ -292,6 +296,7 @@ impl ModelCheckpoint {
             keep,
             metadata,
             written: Vec::new(),
+            owed: false,
             keeps_best: false,
             best: None,
         })
@@ -379,6 +384,10 @@ impl ModelCheckpoint {
         self.write(trainer, path)
     }
 
+    fn save_owed(&mut self, trainer: &Trainer) -> Result<()> {
+        if std::mem::take(&mut self.owed) { self.save(trainer) } else { Ok(()) }
+    }
+
     fn path_of(&self, trainer: &Trainer) -> PathBuf {
         self.folder.join(format!("{}-{}.safetensors", self.prefix, trainer.steps_done()))
     }
@@ -398,13 +407,23 @@ impl ModelCheckpoint {
 }
 
 impl Callback for ModelCheckpoint {
+    fn before_step(&mut self, trainer: &Trainer) -> Result<()> {
+        self.save_owed(trainer)
+    }
+
     fn after_step(&mut self, trainer: &Trainer) -> Result<()> {
-        let due = trainer.steps_done().is_multiple_of(self.every_steps);
-        if due { self.save(trainer) } else { Ok(()) }
+        self.owed = trainer.steps_done().is_multiple_of(self.every_steps);
+        // One at the end of an epoch waits for the evaluation: a training that goes on from it begins the next epoch, and
+        // must not lack what came before that.
+        let ends_epoch = trainer.steps_done().is_multiple_of(trainer.steps_per_epoch());
+        if ends_epoch { Ok(()) } else { self.save_owed(trainer) }
     }
 
     fn on_epoch(&mut self, trainer: &Trainer, report: &EpochReport) -> Result<()> {
-        report.evaluation.map_or(Ok(()), |evaluation| self.keep_if_best(trainer, &evaluation))
+        if let Some(evaluation) = &report.evaluation {
+            self.keep_if_best(trainer, evaluation)?;
+        }
+        self.save_owed(trainer)
     }
 
     fn on_end(&mut self, trainer: &Trainer) -> Result<()> {

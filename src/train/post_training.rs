@@ -28,7 +28,8 @@ pub struct PostTraining {
 
 impl PostTraining {
     /// Quantizes the float network in `checkpoint` as the recipe says, and shows its observers
-    /// `train.calibrate_batches` batches of training images in the order of a first epoch.
+    /// `train.calibrate_batches` batches of training images in the order of a first epoch. They go through what pictures go
+    /// through for evaluating, `[data.evaluate]`: nothing is trained, so ranges are to be those of whole pictures.
     ///
     /// # Errors
     /// Where the checkpoint is quantized already or of another network, the recipe names no batches or more than there
@@ -42,7 +43,7 @@ impl PostTraining {
         checkpoint.load_into(&float)?;
         let network = recipe.simqat.apply(&float)?;
         let batches = recipe.train.calibrate_batches;
-        let images = recipe.train_feed(&network, data)?;
+        let images = recipe.calibration_feed(&network, data)?;
         images.shuffle(recipe.seed, 0)?;
         calibrate(&network, &images, batches)?;
         let test = recipe.test_feed(&network, data)?;

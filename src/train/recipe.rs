@@ -187,8 +187,16 @@ mod tests {
         let mut models = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
             let recipe = Recipe::read(entry.unwrap().path()).unwrap();
+            let images = match recipe.data.name.as_str() {
+                "mnist" => 60_000,
+                "cifar10" => 50_000,
+                "imagenet" => 1_281_167,
+                other => panic!("{}: how many training images has {other}?", recipe.name),
+            };
+            let images = if recipe.data.limit > 0 { recipe.data.limit } else { images };
+            let steps = images / recipe.data.batch / recipe.train.accumulate * recipe.train.epochs;
             for variant in [Variant::Float, Variant::SimQat] {
-                assert_eq!(recipe.lint_for(variant, 10, 1_000_000).unwrap(), [], "{}", recipe.name);
+                assert_eq!(recipe.lint_for(variant, 10, steps).unwrap(), [], "{} {variant:?}", recipe.name);
             }
             assert!(recipe.blank_network(&Gpu::noop(), 10, Variant::SimQat).unwrap().is_quantized());
             models.push(recipe.model.name);

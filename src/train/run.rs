@@ -1,6 +1,7 @@
 //! Carrying a recipe out: one training from data to checkpoint, in a run folder.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::callback::{Callback, EpochReport, MetricsLog, ModelCheckpoint};
@@ -72,17 +73,8 @@ impl RunFolder {
         self.path.join("checkpoints")
     }
 
-    /// Writes `skipped.txt`, a line for each picture that could not be decoded; none where there is no such picture.
-    fn write_skipped(&self, skipped: &[Skipped]) -> Result<()> {
-        let path = self.path.join("skipped.txt");
-        if skipped.is_empty() {
-            // What an earlier run of that name left.
-            let _ = std::fs::remove_file(path);
-            return Ok(());
-        }
-        log::warn!("{} pictures could not be decoded; {} names them", skipped.len(), path.display());
-        let lines: String = skipped.iter().map(|s| format!("{}: {}\n", s.path.display(), s.reason)).collect();
-        super::checkpoint::write_whole(&path, lines.as_bytes())
+    fn skipped(&self) -> PathBuf {
+        self.path.join("skipped.txt")
     }
 
     /// Writes `summary.json`.
@@ -211,6 +203,15 @@ impl Recipe {
         self.feed(network, &self.trained_on(data), self.data.batch, self.data.augment.transform())
     }
 
+    /// The images that are trained on, in batches for training, but cut and resized as for evaluating: what the observers of a
+    /// network that is not trained any more are to see.
+    ///
+    /// # Errors
+    /// As [`Recipe::feed`].
+    pub fn calibration_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
+        self.feed(network, &self.trained_on(data), self.data.batch, self.data.evaluate.transform())
+    }
+
     /// The images that are trained on, in batches for evaluating, as [`Recipe::test_feed`] takes test images: nothing is
     /// left to chance. What training accuracy is measured on.
     ///
@@ -305,9 +306,14 @@ impl Job<'_> {
         .going_on_from(trainer.steps_done())?;
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
-        let ended = trainer.fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, watch], self.stop);
-        self.folder.write_skipped(&[trainer.skipped(), test.skipped()].concat())?;
-        let outcome = ended.map_err(|e| self.with_last_good(e, checkpoints.newest()))?;
+        let mut skipped = SkippedLog::new(self.folder.skipped(), &test, self.resume.is_some())?;
+        let ended = trainer
+            .fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, &mut skipped, watch], self.stop)
+            .map_err(|e| self.with_last_good(e, checkpoints.newest()));
+        let written = skipped.finish(&trainer);
+        // Where both failed, the training's own error is the one to tell.
+        let outcome = ended?;
+        written?;
         let batches = self.recipe.train.reestimate_batches;
         if outcome == Outcome::Finished && batches > 0 {
             trainer.reestimate_batch_norm(batches)?;
@@ -320,8 +326,15 @@ impl Job<'_> {
         let summary = match outcome {
             Outcome::Stopped { .. } => None,
             Outcome::Finished => {
-                // Resumed at the very end, there was no epoch left.
-                let evaluation = times.last.map_or_else(|| trainer.evaluate(&test), Ok)?;
+                let evaluation = match times.last {
+                    Some(evaluation) => evaluation,
+                    // Resumed at the very end, there was no epoch left.
+                    None => {
+                        let evaluation = trainer.evaluate(&test)?;
+                        checkpoints.keep_if_best(&trainer, &evaluation)?;
+                        evaluation
+                    }
+                };
                 Some(TrainingSummary {
                     top1: evaluation.top1(),
                     top5: evaluation.top5(),
@@ -340,6 +353,58 @@ impl Job<'_> {
             Some(path) => format!("{message}; the last good checkpoint is {}", path.display()),
             None => format!("{message}; there is no checkpoint yet"),
         })
+    }
+}
+
+/// Keeps `skipped.txt`, a line for each picture that could not be decoded; there is none where there is no such picture.
+struct SkippedLog<'a> {
+    path: PathBuf,
+    test: &'a Feed,
+    lines: BTreeSet<String>,
+}
+
+impl<'a> SkippedLog<'a> {
+    /// A training that goes on keeps the names that its earlier part left.
+    fn new(path: PathBuf, test: &'a Feed, goes_on: bool) -> Result<SkippedLog<'a>> {
+        let lines = match std::fs::read_to_string(&path) {
+            Ok(text) if goes_on => text.lines().map(String::from).collect(),
+            Ok(_) => {
+                // What an earlier run of that name left.
+                std::fs::remove_file(&path).map_err(Error::io(&path))?;
+                BTreeSet::new()
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
+            Err(e) => return Err(Error::io(&path)(e)),
+        };
+        Ok(SkippedLog { path, test, lines })
+    }
+
+    /// Writes the file where there are new names.
+    fn update(&mut self, trainer: &Trainer) -> Result<()> {
+        let before = self.lines.len();
+        let line = |s: Skipped| format!("{}: {}", s.path.display(), s.reason).replace('\n', " ");
+        self.lines.extend(trainer.skipped().into_iter().chain(self.test.skipped()).map(line));
+        if self.lines.len() == before {
+            return Ok(());
+        }
+        let text: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
+        super::checkpoint::write_whole(&self.path, text.as_bytes())
+    }
+
+    /// The same for the last time, also behind an error; says how many there are.
+    fn finish(&mut self, trainer: &Trainer) -> Result<()> {
+        self.update(trainer)?;
+        if !self.lines.is_empty() {
+            let path = self.path.display();
+            log::warn!("{} pictures could not be decoded; {path} names them", self.lines.len());
+        }
+        Ok(())
+    }
+}
+
+impl Callback for SkippedLog<'_> {
+    fn on_epoch(&mut self, trainer: &Trainer, _: &EpochReport) -> Result<()> {
+        self.update(trainer)
     }
 }
 

@@ -265,13 +265,24 @@ impl Trainer {
         self.options.schedule.rate(self.options.optimizer.learning_rate, step, span)
     }
 
-    /// Asks the device for one step and returns without waiting for it.
+    /// Asks the device for one step and returns without waiting for it. After an error, the next call begins the same step
+    /// anew; what quantizers and normalizations saw of the passes before the error stays seen.
     ///
     /// # Errors
-    /// Where the device has failed.
+    /// Where images cannot be had, memory does not suffice, or the device has failed.
     pub fn step(&mut self) -> Result<()> {
         self.shuffle()?;
         self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
+        if let Err(error) = self.passes_and_update() {
+            // A device that has failed says so again; the first error is the one to tell.
+            let _ = self.rewind();
+            return Err(error);
+        }
+        self.steps_done += 1;
+        Ok(())
+    }
+
+    fn passes_and_update(&mut self) -> Result<()> {
         let (passes, images) = (self.options.accumulate, self.feed.batch());
         let first = self.steps_done % self.steps_per_epoch() * passes;
         let before = self.gpu().memory().live;
@@ -282,8 +293,19 @@ impl Trainer {
         if passes > 1 {
             self.ask(Work::Update)?;
         }
-        self.steps_done += 1;
         Ok(())
+    }
+
+    /// Puts the device's counters back to where the step under way begins. Sums of gradients need no care: the first pass of
+    /// a step writes over them.
+    fn rewind(&mut self) -> Result<()> {
+        let halted = self.progress.read_u32()?[2];
+        if halted != 0 {
+            // They tell where the loss was not finite.
+            return Ok(());
+        }
+        let batch = self.steps_done % self.steps_per_epoch() * self.options.accumulate;
+        self.progress.write_u32(&[batch as u32, self.steps_done as u32, 0, 0])
     }
 
     /// Steps until `slice` has passed or the training is over, for a host that has other things to do. True

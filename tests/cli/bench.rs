@@ -32,13 +32,16 @@ fn bench_step_times_every_configuration() {
             assert_eq!((&row["model"], &row["size"]), (&"lenet5".into(), &32.into()));
             let ms = |key: &str| row[key].as_f64().unwrap();
             assert!(0.0 < ms("ms_min") && ms("ms_min") <= ms("ms_median") && ms("ms_median") <= ms("ms_max"));
+            // A step has so many images, and the median is of its time; the two printed numbers are rounded.
+            let images = ms("images_per_s") * ms("ms_median") / 1e3;
+            assert!((images - row["batch"].as_f64().unwrap()).abs() < 1e-6, "{row}");
             format!("{} {} {}", row["batch"], row["quant"], row["mode"])
         })
         .collect();
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 8, "{seen:?}");
-    assert_says(&done.stderr, &["warm-up that are not counted", "conv/", "us/step"]);
+    assert_says(&done.stderr, &["warm-up that are not counted", "images/s", "conv/", "us/step"]);
 }
 
 #[test]
@@ -69,4 +72,30 @@ fn bench_step_times_recipes_and_every_form_of_the_fold() {
         assert_eq!(ratio.is_some_and(|r| r > 0.0), row["quant"] == "simqat", "{row}");
     }
     assert_says(&done.stderr, &["convbn-mnist", "SimQAT, fold one_conv", "/ float"]);
+}
+
+/// The kernels of a step are those of one batch, although the recipe's steps take three.
+#[test]
+fn a_timed_step_is_one_batch() {
+    let place = Place::new();
+    let of = |accumulate: &str| {
+        let arguments = ["bench", "step", "--data", "mnist-5k", "--batch", "16", "--repetitions", "1"];
+        let more = ["--steps", "1", "--warm-up", "1", "--profile", "--set", accumulate];
+        let said = place.run(&[&arguments[..], &more].concat()).succeeded();
+        let both = said.stderr + &said.stdout;
+        // Columns: time, share, calls for each step, kernel.
+        let calls = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words
+                .last()?
+                .starts_with("conv/")
+                .then(|| (words[words.len() - 1].to_string(), words[words.len() - 2].to_string()))
+        };
+        let mut calls: Vec<(String, String)> = both.lines().filter_map(calls).collect();
+        calls.sort();
+        calls
+    };
+    let one = of("train.accumulate=1");
+    assert!(!one.is_empty());
+    assert_eq!(of("train.accumulate=3"), one);
 }

@@ -70,6 +70,19 @@ fn calibration_alone_keeps_the_accuracy_and_makes_a_checkpoint() {
         assert_eq!(of(&done.network, name), of(trainer.network(), name), "{name}");
     }
 
+    // What pictures go through for training is not for a network that is not trained.
+    let mut augmented = recipe.clone();
+    (augmented.data.augment.flip, augmented.data.augment.random_crop) = (true, 20);
+    let same = PostTraining::of(&gpu, &augmented, &float, &data).unwrap();
+    for parameter in done.network.parameters().iter().filter(|p| p.tensor.dtype() == DType::F32) {
+        assert_eq!(
+            of(&same.network, &parameter.name),
+            parameter.tensor.read_f32().unwrap(),
+            "{}",
+            parameter.name
+        );
+    }
+
     let refused = |change: fn(&mut Recipe), parts: &[&str]| {
         let mut recipe = recipe.clone();
         change(&mut recipe);

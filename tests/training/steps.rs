@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use simqat::Error;
-use simqat::data::{Crop, LoaderOptions, Transform};
+use simqat::data::{Crop, LoaderOptions, Order, Split, Transform};
 use simqat::gpu::Gpu;
 use simqat::optim::{MomentumOptions, Schedule, ScheduleKind, Span};
 use simqat::train::checkpoint::{Checkpoint, save_training};
@@ -140,6 +140,48 @@ fn streamed_pictures_go_through_recorded_passes() {
     Checkpoint::read(file).unwrap().resume(&mut resumed).unwrap();
     steps(&mut resumed, 3);
     assert_same_bits("resumed", &bits(&resumed), &whole);
+}
+
+/// The feed fails behind the first pass of a step: nothing of that pass may be in the step that is asked for again.
+#[test]
+fn a_step_that_failed_begins_anew() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..320).map(|i| folder.path().join(format!("{i}.png"))).collect();
+    let draw = |i: usize| {
+        let shade = |x: u32, y: u32| image::Luma([(i as u32 * 37 + x * 11 + y * 5) as u8]);
+        image::GrayImage::from_fn(8, 8, shade).save(&files[i]).unwrap();
+    };
+    let begun = |mode| {
+        let split = Split::of_files(files.clone(), (0..320).map(|i| i % 10).collect(), 10).unwrap();
+        let feed = FeedOptions {
+            batch: 2,
+            size: [32, 32],
+            normalization: Normalization { mean: vec![0.5], deviation: vec![0.5] },
+            transform: Transform::default(),
+            loader: LoaderOptions::default(),
+        };
+        let feed = Feed::with_options(&gpu, &split, &feed).unwrap();
+        Trainer::new(network(&gpu, None), feed, TrainerOptions { mode, ..everything() }).unwrap()
+    };
+    (0..320).for_each(draw);
+    let mut whole = begun(RunMode::Graph);
+    steps(&mut whole, 3);
+    for mode in [RunMode::Graph, RunMode::Eager] {
+        // The first batch alone can be decoded, and hardly another picture has one of its two near enough to stand in.
+        let order = Order::Shuffled { seed: options().seed, epoch: 0 }.pictures(320);
+        for &picture in &order[2..] {
+            std::fs::write(&files[picture as usize], "").unwrap();
+        }
+        let mut failing = begun(mode);
+        let error = told(failing.step());
+        assert!(error.contains("64 pictures in a row cannot be decoded"), "{error}");
+        assert!(failing.steps_done() == 0 && !failing.is_halted().unwrap());
+        (0..320).for_each(draw);
+        steps(&mut failing, 3);
+        failing.check_finite().unwrap();
+        assert_same_bits(&format!("{mode:?}"), &bits(&failing), &bits(&whole));
+    }
 }
 
 #[test]

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use simqat::Result;
+use simqat::data::{Dataset, Split};
+use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{
-    Callback, EpochReport, MetricsLog, Outcome, StepReport, StopFlag, Trainer, TrainerOptions,
+    Callback, EpochReport, Job, MetricsLog, ModelCheckpoint, Outcome, Recipe, RunFolder, StepReport,
+    StopFlag, Trainer, TrainerOptions, Variant,
 };
+use simqat::{Error, Result};
 
-use super::{device, digits, mnist_feed, options, steps, trainer};
+use super::{device, digits, listed, mnist_feed, options, steps, told, trainer};
 
 #[derive(Default)]
 pub struct Watch {
@@ -148,4 +151,79 @@ fn time_slices_end_with_the_last_step_and_report_all() {
     while trainer.run_for(Duration::from_millis(50), &mut [&mut watch]).unwrap() {}
     assert_eq!((trainer.steps_done(), watch.steps), (60, 60));
     assert_eq!(watch.reports.last().unwrap().step, 60);
+}
+
+/// Ends the training where an epoch is evaluated, as a kill would.
+struct Dies {
+    epoch: usize,
+}
+
+impl Callback for Dies {
+    fn on_epoch(&mut self, _: &Trainer, report: &EpochReport) -> Result<()> {
+        if report.epoch == self.epoch { Err(Error::Invalid("killed".into())) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn an_evaluation_that_was_cut_off_comes_again_on_resuming() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let test = mnist_feed(&gpu, &digits().test.first(64), 64);
+    let begun = || trainer(&gpu, None, TrainerOptions { epochs: 3, ..options() });
+    let mut checkpoints = ModelCheckpoint::new(folder.path(), "x", 15, 9, vec![]).unwrap();
+    let mut killed = begun();
+    let stop = StopFlag::default();
+    let outcome = killed.fit(&test, &mut [&mut Dies { epoch: 2 }, &mut checkpoints], &stop);
+    assert_eq!(told(outcome), "killed");
+    // 60 is the end of the second epoch, whose evaluation is missing.
+    assert_eq!(listed(folder.path()), ["x-15.safetensors", "x-30.safetensors", "x-45.safetensors"]);
+    let mut resumed = begun();
+    Checkpoint::read(folder.path().join("x-45.safetensors")).unwrap().resume(&mut resumed).unwrap();
+    let mut watch = Watch::default();
+    resumed.fit(&test, &mut [&mut watch, &mut checkpoints], &stop).unwrap();
+    let mut straight = Watch::default();
+    begun().fit(&test, &mut [&mut straight], &stop).unwrap();
+    let of = |watch: &Watch| watch.epochs.iter().map(|r| (r.epoch, r.evaluation)).collect::<Vec<_>>();
+    assert_eq!(of(&watch), of(&straight)[1..]);
+    let all = [15, 30, 45, 60, 75, 90].map(|step| format!("x-{step}.safetensors"));
+    assert_eq!(listed(folder.path()), all);
+}
+
+#[test]
+fn names_of_skipped_pictures_outlive_a_stop() {
+    let (gpu, _alone) = device();
+    let folder = tempfile::tempdir().unwrap();
+    let files: Vec<_> = (0..40).map(|i| folder.path().join(format!("{i}.png"))).collect();
+    for (i, file) in files.iter().enumerate() {
+        image::GrayImage::from_pixel(8, 8, image::Luma([6 * i as u8])).save(file).unwrap();
+    }
+    std::fs::write(&files[7], "").unwrap();
+    let split = Split::of_files(files.clone(), (0..40).map(|i| i % 10).collect(), 10).unwrap();
+    let data = Dataset::new("drawn", split.clone(), split, 10).unwrap();
+    let recipe = Recipe::parse("[data]\nbatch = 8\n[train]\nepochs = 3\n[model]\ninit = \"he\"").unwrap();
+    let run = RunFolder::new(folder.path(), &recipe).unwrap();
+    let names = run.path().join("skipped.txt");
+    let job = |resume: Option<&Checkpoint>, stop: &StopFlag, watch: &mut Watch| {
+        let (recipe, data, folder) = (&recipe, &data, &run);
+        let job = Job { recipe, variant: Variant::Float, data, folder, resume, from: None, stop };
+        job.run(&gpu, watch).unwrap()
+    };
+    let stop = StopFlag::default();
+    let mut watch = Watch { stop_at: Some((5, stop.clone())), ..Default::default() };
+    let stopped = job(None, &stop, &mut watch);
+    let first = std::fs::read_to_string(&names).unwrap();
+    assert!(first.lines().count() == 1 && first.contains("7.png: "), "{first}");
+
+    let earlier = format!("earlier.png: it was mended since\n{first}");
+    std::fs::write(&names, &earlier).unwrap();
+    let checkpoint = Checkpoint::read(&stopped.checkpoint).unwrap();
+    job(Some(&checkpoint), &StopFlag::default(), &mut Watch::default());
+    let mut kept: Vec<String> = std::fs::read_to_string(&names).unwrap().lines().map(String::from).collect();
+    let mut expected: Vec<String> = earlier.lines().map(String::from).collect();
+    kept.sort();
+    expected.sort();
+    assert_eq!(kept, expected, "each once");
+    // A training from the start has its own alone.
+    job(None, &StopFlag::default(), &mut Watch::default());
+    assert_eq!(std::fs::read_to_string(&names).unwrap(), first);
 }

@@ -155,7 +155,7 @@ impl ResNet {
         }
         let dense = match self.init {
             ModelInit::ModelZoo => Init::TruncatedNormal(0.01),
-            // PyTorch's Linear: uniform within 1 / sqrt(fan_in).
+            // The weight of PyTorch's Linear: uniform within 1 / sqrt(fan_in). Its bias is drawn so too; here it is 0.
             ModelInit::He => Init::Uniform(1.0 / (channels.max(1) as f32).sqrt()),
         };
         net.global_avg_pool2d("avgpool")
