@@ -14,7 +14,7 @@
 //% endif
 @group(0) @binding(/*{ 4 if scaled else 3 }*/) var<storage, read_write> velocity: array<vec4<f32>>;
 @group(0) @binding(/*{ 5 if scaled else 4 }*/) var<storage, read_write> parameter: array<vec4<f32>>;
-struct Params { vectors: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 }
+struct Params { count: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 }
 @group(0) @binding(/*{ 6 if scaled else 5 }*/) var<uniform> params: Params;
 
 @compute @workgroup_size(64)
@@ -27,7 +27,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% for u in range(unroll)
   {
     let i = first + /*{ u }*/u * params.stride;
-    if (i < params.vectors) {
+    if (i * 4u < params.count) {
       let p = parameter[i];
 //% if scaled
       let g = factor[0] * gradient[i];
@@ -38,7 +38,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       let next = p - step * v;
       // All bits of the exponent: infinite, or no number.
       let all = vec4(0x7f800000u);
-      if (any((bitcast<vec4<u32>>(v) & all) == all) || any((bitcast<vec4<u32>>(next) & all) == all)) {
+      let is_broken = ((bitcast<vec4<u32>>(v) & all) == all) | ((bitcast<vec4<u32>>(next) & all) == all);
+      // Behind the last value may lie anything.
+      if (any(is_broken & (i * 4u + vec4(0u, 1u, 2u, 3u) < vec4(params.count)))) {
         atomicStore(&progress[2], 2u + params.place);
       } else {
         velocity[i] = v;

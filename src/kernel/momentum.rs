@@ -8,7 +8,7 @@ use crate::Result;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 
-params!(MomentumParams { vectors: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 });
+params!(MomentumParams { count: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 });
 params!(SettleParams { passes: u32 });
 
 fn shader(unroll: u32, scaled: bool) -> ShaderSpec {
@@ -59,7 +59,7 @@ pub fn update(
         .bind(velocity.buffer())
         .bind(parameter.buffer())
         .params(&MomentumParams {
-            vectors: extent(vectors, "the size of a parameter")?,
+            count: extent(parameter.count(), "the size of a parameter")?,
             stride: threads as u32,
             momentum: settings.momentum,
             weight_decay: settings.weight_decay,

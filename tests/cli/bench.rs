@@ -83,13 +83,11 @@ fn a_timed_step_is_one_batch() {
         let more = ["--steps", "1", "--warm-up", "1", "--profile", "--set", accumulate];
         let said = place.run(&[&arguments[..], &more].concat()).succeeded();
         let both = said.stderr + &said.stdout;
-        // Columns: time, share, calls for each step, kernel.
+        // Columns: time, share, calls for each step, kernel with its constants.
         let calls = |line: &str| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            words
-                .last()?
-                .starts_with("conv/")
-                .then(|| (words[words.len() - 1].to_string(), words[words.len() - 2].to_string()))
+            let kernel = words.iter().position(|word| word.starts_with("conv/"))?;
+            Some((words[kernel..].join(" "), words[kernel - 1].to_string()))
         };
         let mut calls: Vec<(String, String)> = both.lines().filter_map(calls).collect();
         calls.sort();

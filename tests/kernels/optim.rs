@@ -67,6 +67,27 @@ fn a_raised_flag_leaves_everything_as_it_is() {
 }
 
 #[test]
+fn what_lies_behind_the_last_value_is_no_update() {
+    // Memory that is used again holds what was there before: here, NaNs behind five values.
+    for _ in 0..3 {
+        drop((0..3).map(|_| tensor([8], &[f32::NAN; 8])).collect::<Vec<_>>());
+        let (parameter, velocity) = (tensor([5], &[1.0; 5]), tensor([5], &[0.0; 5]));
+        let gradient = tensor([5], &[2.0; 5]);
+        let (rate, progress) = (tensor([1], &[0.25]), words(&[0, 0, 0, 0]));
+        let settings = Settings {
+            rate: &rate,
+            progress: &progress,
+            factor: None,
+            momentum: 0.9,
+            weight_decay: 0.0,
+            place: 0,
+        };
+        update(&parameter, &velocity, &gradient, &settings).unwrap();
+        assert_eq!((parameter.read_f32().unwrap(), progress.read_u32().unwrap()[2]), (vec![0.5; 5], 0));
+    }
+}
+
+#[test]
 fn updates_that_are_not_finite_are_left_out_and_the_step_is_taken_back() {
     let count = 33_001; // the variant that repeats its body
     let mut gradient = values(count, 1);

@@ -134,7 +134,9 @@ fn a_crop_that_does_not_fit_is_refused_with_its_key() {
         loader: LoaderOptions::default(),
     };
     let error = told(Feed::with_options(&gpu, &digits().train.first(8), &options));
-    assert!(error.contains("data.augment.random_crop = 31") && error.contains("28 x 28"), "{error}");
+    for part in ["data.augment", "28 x 28", "a border of 1", "a random crop of 31"] {
+        assert!(error.contains(part), "{part} is not in: {error}");
+    }
 }
 
 #[test]

@@ -175,7 +175,7 @@ fn a_step_that_failed_begins_anew() {
         }
         let mut failing = begun(mode);
         let error = told(failing.step());
-        assert!(error.contains("64 pictures in a row cannot be decoded"), "{error}");
+        assert!(error.contains("64 pictures in a row cannot be used"), "{error}");
         assert!(failing.steps_done() == 0 && !failing.is_halted().unwrap());
         (0..320).for_each(draw);
         steps(&mut failing, 3);
