@@ -4,14 +4,14 @@
 
 @group(0) @binding(0) var<storage, read> gradient: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> rate: array<f32>;
+//% if scaled
+// Factor of the gradient.
+@group(0) @binding(2) var<storage, read> factor: array<f32>;
+//% endif
 // progress[2]: 1 where the loss or the gradients' norm is not finite: then nothing may change. An update that is not finite is
 // left out and raises it to 2 and the parameter's place, since a ReLU can hide from the loss what became of the weights. The
 // rest of the step does not look at that, so that what happens is the same whoever comes first; `settle.wgsl` does.
-@group(0) @binding(2) var<storage, read_write> progress: array<atomic<u32>>;
-//% if scaled
-// Factor of the gradient.
-@group(0) @binding(3) var<storage, read> factor: array<f32>;
-//% endif
+@group(0) @binding(/*{ 3 if scaled else 2 }*/) var<storage, read_write> progress: array<atomic<u32>>;
 @group(0) @binding(/*{ 4 if scaled else 3 }*/) var<storage, read_write> velocity: array<vec4<f32>>;
 @group(0) @binding(/*{ 5 if scaled else 4 }*/) var<storage, read_write> parameter: array<vec4<f32>>;
 struct Params { count: u32, stride: u32, momentum: f32, weight_decay: f32, place: u32 }

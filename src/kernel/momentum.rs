@@ -50,12 +50,12 @@ pub fn update(
         .gpu()
         .launch(shader(unroll, settings.factor.is_some()))
         .bind(gradient.buffer())
-        .bind(settings.rate.buffer())
-        .bind(settings.progress.buffer());
+        .bind(settings.rate.buffer());
     if let Some(factor) = settings.factor {
         launch = launch.bind(factor.buffer());
     }
     launch
+        .bind(settings.progress.buffer())
         .bind(velocity.buffer())
         .bind(parameter.buffer())
         .params(&MomentumParams {

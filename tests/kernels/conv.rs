@@ -198,7 +198,7 @@ fn convolutions_of_fractions_are_within_the_rounding_of_their_sum() {
 #[test]
 fn an_output_beyond_the_adapters_limit_is_refused_with_the_numbers() {
     for gpu in [gpu(), tiled_gpu()] {
-        // 16 MiB of output for each image.
+        // 16 MiB of output for each image; limits are whole multiples of that.
         let fits = (gpu.caps().max_binding_bytes >> 24) as usize;
         let x = Tensor::zeros(&gpu, [fits + 1, 1, 64, 64], DType::F32).unwrap();
         let w = Tensor::zeros(&gpu, [1024, 1, 1, 1], DType::F32).unwrap();
@@ -206,7 +206,7 @@ fn an_output_beyond_the_adapters_limit_is_refused_with_the_numbers() {
         for part in [
             format!("[{}, 1024, 64, 64]", fits + 1),
             format!("{}.0 MiB", (fits + 1) * 16),
-            format!("a batch of {fits} "),
+            format!("at most {}.0 MiB", fits * 16),
         ] {
             assert!(error.contains(&part), "no \"{part}\" in: {error}");
         }
