@@ -9,30 +9,47 @@
 //! The folder `examples/` shows each; `ARCHITECTURE.md` is the map.
 #![warn(missing_docs)]
 
+#[cfg(feature = "train")]
 pub mod autograd;
+#[cfg(feature = "train")]
 pub mod data;
+#[cfg(feature = "deploy")]
+pub mod deploy;
 pub mod error;
+#[cfg(feature = "train")]
 pub mod gpu;
+#[cfg(feature = "train")]
 pub mod kernel;
+#[cfg(feature = "train")]
 pub mod nn;
+#[cfg(feature = "train")]
 pub mod ops;
+#[cfg(feature = "train")]
 pub mod optim;
+#[cfg(feature = "train")]
 pub mod quant;
+#[cfg(feature = "train")]
 mod settings;
+#[cfg(feature = "train")]
 pub mod shader;
+#[cfg(feature = "train")]
 pub mod tensor;
+#[cfg(feature = "train")]
 pub mod train;
+#[cfg(feature = "deploy")]
+mod whole_file;
 
 pub use error::{Error, MemoryLimit, Result};
 /// The version of wgpu that devices are shared through.
+#[cfg(feature = "train")]
 pub use wgpu;
 
 /// Compiles the README's program.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
 /// Compiles and runs the program in docs/simqat.md.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "train"))]
 #[doc = include_str!("../docs/simqat.md")]
 struct SimQatPage;

@@ -78,7 +78,8 @@ impl Pass {
     }
 }
 
-struct Runner<'a> {
+/// A pass under way.
+pub(super) struct Runner<'a> {
     network: &'a Network,
     tape: Option<Tape>,
     mode: Mode,
@@ -129,14 +130,13 @@ impl Network {
     /// # Errors
     /// Where the device has failed.
     pub fn observe_folded_weights(&self) -> Result<()> {
-        let mut runner = Runner { network: self, tape: None, mode: Mode::Eval, leaves: Vec::new() };
+        let mut runner = Runner::evaluating(self);
         for node in self.nodes() {
             if let Layer::Conv2dBn(layer) = &node.layer
                 && layer.fold != BnFold::Without
             {
-                let weight = runner.parameter(&format!("{}.weight", node.name))?;
-                let norm = runner.affine(&layer.norm_name, &layer.norm)?;
-                runner.observe_weight(&norm.fold(&weight, layer.fold)?, node)?;
+                let folded = runner.folded_weight(node, layer)?;
+                runner.observe_weight(&folded, node)?;
             }
         }
         Ok(())
@@ -193,7 +193,12 @@ impl Network {
     }
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// For parts of an evaluation.
+    pub(super) fn evaluating(network: &'a Network) -> Self {
+        Runner { network, tape: None, mode: Mode::Eval, leaves: vec![None; network.parameters().len()] }
+    }
+
     /// Runs a step: the output of its last node.
     fn step(&mut self, step: Step, x: &Tensor, outputs: &[Option<Var>]) -> Result<Var> {
         let network = self.network;
@@ -224,7 +229,7 @@ impl Runner<'_> {
         self.quantized(&output, &network.nodes()[quantized], Slot::Output)
     }
 
-    fn layer(&mut self, node: &Node, x: &Tensor, inputs: &[Var], relu: bool) -> Result<Var> {
+    pub(super) fn layer(&mut self, node: &Node, x: &Tensor, inputs: &[Var], relu: bool) -> Result<Var> {
         match &node.layer {
             Layer::Input => Ok(Var::constant(x.clone())),
             Layer::Conv2d(conv) => {
@@ -278,6 +283,23 @@ impl Runner<'_> {
         })
     }
 
+    /// The weights of a node as its convolution or product takes them in evaluation: folded, where it trains with a
+    /// fold, and rounded.
+    pub(super) fn rounded_weight(&mut self, node: &Node) -> Result<Var> {
+        match &node.layer {
+            Layer::Conv2dBn(layer) if layer.fold != BnFold::Without => {
+                let folded = self.folded_weight(node, layer)?;
+                self.quantized(&folded, node, Slot::Weight)
+            }
+            _ => Ok(self.weight_and_bias(node)?.0),
+        }
+    }
+
+    fn folded_weight(&mut self, node: &Node, layer: &Conv2dBn) -> Result<Var> {
+        let weight = self.parameter(&format!("{}.weight", node.name))?;
+        self.affine(&layer.norm_name, &layer.norm)?.fold(&weight, layer.fold)
+    }
+
     fn conv_bn(&mut self, node: &Node, layer: &Conv2dBn, x: &Var, relu: bool) -> Result<Var> {
         let geometry = &layer.conv.geometry;
         let norm = self.affine(&layer.norm_name, &layer.norm)?;
@@ -311,7 +333,7 @@ impl Runner<'_> {
     }
 
     /// `x` through the quantizer in a slot of a node, if there is one.
-    fn quantized(&mut self, x: &Var, node: &Node, slot: Slot) -> Result<Var> {
+    pub(super) fn quantized(&mut self, x: &Var, node: &Node, slot: Slot) -> Result<Var> {
         let Some(quantizer) = node.quantizers.get(slot) else { return Ok(x.clone()) };
         let observation = self.mode.observation();
         match &quantizer.rule {
@@ -320,7 +342,7 @@ impl Runner<'_> {
             }
             QuantizerRule::LearnedStep(rule) => {
                 let scale = self.parameter(&format!("{}.scale", node.quantizer_path(slot)))?;
-                let steps = self.network.quantizer_steps(node, slot)?;
+                let steps = self.network.quantizer_count(node, slot)?;
                 ops::learned_step_quant(x, &scale, &steps, rule, observation)
             }
         }

@@ -11,6 +11,7 @@ mod linear;
 pub mod models;
 mod network;
 mod norm;
+mod parts;
 mod plan;
 mod quantizer;
 
@@ -21,4 +22,5 @@ pub use layer::{CustomLayer, Layer, ParameterSpec, Start};
 pub use linear::{Conv2d, Dense};
 pub use network::{Network, Parameter};
 pub use norm::{BatchNorm2d, BnFold, Conv2dBn};
+pub use parts::Steps;
 pub use quantizer::{FakeQuantizer, QuantizerRule, Quantizers, Slot};

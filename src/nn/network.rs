@@ -207,7 +207,7 @@ impl Network {
     }
 
     /// Training steps that a node's quantizer has seen, u32 `[C]`.
-    pub(super) fn quantizer_steps(&self, node: &Node, slot: Slot) -> Result<Tensor> {
+    pub(super) fn quantizer_count(&self, node: &Node, slot: Slot) -> Result<Tensor> {
         self.state(&node.quantizer_path(slot), "steps")
     }
 

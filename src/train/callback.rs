@@ -214,7 +214,7 @@ impl MetricsLog {
                     })
                 };
                 let kept: String = old.lines().filter(stays).flat_map(|line| [line, "\n"]).collect();
-                super::checkpoint::write_whole(path, kept.as_bytes())?;
+                crate::whole_file::write_whole(path, kept.as_bytes())?;
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::io(path)(e)),

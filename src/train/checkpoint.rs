@@ -2,7 +2,6 @@
 //! of the data and all random numbers are functions of the seed and the step, so they need no state.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -11,6 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use super::trainer::Trainer;
 use crate::nn::{Network, Slot};
 use crate::tensor::{DType, Tensor};
+use crate::whole_file::write_whole;
 use crate::{Error, Result};
 
 /// Version of the layout of these files.
@@ -110,26 +110,6 @@ fn write(
     let content =
         safetensors::serialize(views, Some(header)).map_err(|e| Error::bad_file(path, e.to_string()))?;
     write_whole(path, &content)
-}
-
-/// Writes a file so that its name always stands for a whole one.
-pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let attempt = || -> std::io::Result<()> {
-        let mut options = tempfile::Builder::new();
-        // A temporary file is its owner's alone; a result is as readable as any file that one writes.
-        #[cfg(unix)]
-        options.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = options.tempfile_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|e| e.error)?;
-        Ok(())
-    };
-    attempt().map_err(Error::io(path))
 }
 
 fn all_finite(bytes: &[u8]) -> bool {

@@ -55,7 +55,7 @@ impl RunFolder {
     fn create(&self) -> Result<()> {
         let checkpoints = self.checkpoints();
         std::fs::create_dir_all(&checkpoints).map_err(Error::io(&checkpoints))?;
-        super::checkpoint::write_whole(&self.path.join("recipe.toml"), self.recipe.as_bytes())
+        crate::whole_file::write_whole(&self.path.join("recipe.toml"), self.recipe.as_bytes())
     }
 
     /// Where it is.
@@ -83,7 +83,7 @@ impl RunFolder {
     /// Where it cannot be written.
     pub fn write_summary(&self, summary: &Summary) -> Result<()> {
         let text = serde_json::to_string_pretty(summary).unwrap_or_default();
-        super::checkpoint::write_whole(&self.path.join("summary.json"), text.as_bytes())
+        crate::whole_file::write_whole(&self.path.join("summary.json"), text.as_bytes())
     }
 }
 
@@ -388,7 +388,7 @@ impl<'a> SkippedLog<'a> {
             return Ok(());
         }
         let text: String = self.lines.iter().flat_map(|line| [line, "\n"]).collect();
-        super::checkpoint::write_whole(&self.path, text.as_bytes())
+        crate::whole_file::write_whole(&self.path, text.as_bytes())
     }
 
     /// The same for the last time, also behind an error; says how many there are.

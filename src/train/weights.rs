@@ -11,10 +11,10 @@ use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use wildmatch::WildMatch;
 
-use super::checkpoint::write_whole;
 use crate::kernel::counter::FROZEN;
 use crate::nn::Network;
 use crate::tensor::{DType, Tensor};
+use crate::whole_file::write_whole;
 use crate::{Error, Result};
 
 /// A parameter under PyTorch's name.

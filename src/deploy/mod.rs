@@ -1,0 +1,16 @@
+//! Integer networks: int8 codes from the input to the logits, the same on a CPU and on a GPU.
+//!
+//! [`Int8Model`] is the network as data, without a device. This floor knows nothing of training: the feature `deploy`
+//! builds it alone.
+
+mod engine;
+mod file;
+mod grid;
+mod model;
+mod multiplier;
+mod packing;
+
+pub use engine::Engine;
+pub use grid::Grid;
+pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};
+pub use multiplier::Multiplier;

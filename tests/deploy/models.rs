@@ -1,0 +1,215 @@
+//! Integer networks of random layers.
+
+use simqat::deploy::{Conv2d, Function, Grid, Int8Model, Layer, Linear, Op, Padding, Table, Window};
+
+/// Numbers that are the same in every run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        // xorshift64*
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// From `low` to `high`, both included.
+    pub fn between(&mut self, low: i64, high: i64) -> i64 {
+        low + (self.next() >> 16).rem_euclid((high - low + 1) as u64) as i64
+    }
+
+    pub fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+
+    pub fn codes(&mut self, count: usize, bits: u32) -> Vec<i8> {
+        let half = 1i64 << (bits - 1);
+        (0..count).map(|_| self.between(-half, half - 1) as i8).collect()
+    }
+
+    /// Scales over four powers of ten, any zero point.
+    pub fn grid(&mut self) -> Grid {
+        let scale = 10f64.powf(self.unit() * 2.0 - 3.0) as f32;
+        Grid { scale, zero_point: self.between(-128, 127) as i8, low: -128, high: 127 }
+    }
+}
+
+/// A network under construction.
+pub struct Builder {
+    pub model: Int8Model,
+    pub random: Random,
+}
+
+impl Builder {
+    pub fn new(seed: u64, shape: &[usize]) -> Builder {
+        let mut random = Random::new(seed);
+        let input = Layer {
+            name: "input".into(),
+            op: Op::Input,
+            inputs: Vec::new(),
+            shape: shape.to_vec(),
+            grid: random.grid(),
+            activation: Function::Identity,
+        };
+        let model =
+            Int8Model { name: "random".into(), layers: vec![input], output: 0, metadata: Default::default() };
+        Builder { model, random }
+    }
+
+    pub fn last(&self) -> usize {
+        self.model.layers.len() - 1
+    }
+
+    fn push(
+        &mut self,
+        op: Op,
+        inputs: Vec<usize>,
+        shape: Vec<usize>,
+        grid: Grid,
+        activation: Function,
+    ) -> usize {
+        let name = format!("layer{}", self.model.layers.len());
+        self.model.layers.push(Layer { name, op, inputs, shape, grid, activation });
+        self.model.output = self.last();
+        self.last()
+    }
+
+    /// Weights whose sums spread over the codes of a new grid, some beyond its ends.
+    fn linear(&mut self, from: usize, outputs: usize, inputs: usize, bits: u32) -> (Linear, Grid) {
+        let grid = self.random.grid();
+        // A sum of so many products of random codes is about as large as this.
+        let spread = (inputs as f64).sqrt() * 85.0 * f64::from(1u32 << bits) / 3.5;
+        let ratio = f64::from(grid.scale) / f64::from(self.model.layers[from].grid.scale);
+        let mut scale = || (60.0 / spread * ratio * (0.5 + self.random.unit())) as f32;
+        let scale: Vec<f32> = (0..outputs).map(|_| scale()).collect();
+        let reach = spread as i64;
+        let bias = (0..outputs).map(|_| self.random.between(-reach, reach) as i32).collect();
+        (Linear { weight: self.random.codes(outputs * inputs, bits), scale, bits, bias }, grid)
+    }
+
+    pub fn conv(&mut self, from: usize, outputs: usize, shape: ConvShape) -> usize {
+        let [channels, h, w] = self.model.layers[from].planes();
+        let ConvShape { kernel, stride, dilation, padding, groups, bits, activation } = shape;
+        let (linear, grid) = self.linear(from, outputs, channels / groups * kernel[0] * kernel[1], bits);
+        let conv = Conv2d { linear, kernel, stride, dilation, padding, groups };
+        let [h, w] = conv.output([h, w]).unwrap();
+        self.push(Op::Conv2d(conv), vec![from], vec![outputs, h, w], grid, activation)
+    }
+
+    pub fn dense(&mut self, from: usize, outputs: usize, bits: u32, activation: Function) -> usize {
+        let inputs = self.model.layers[from].shape.iter().product();
+        let (linear, grid) = self.linear(from, outputs, inputs, bits);
+        self.push(Op::Dense(linear), vec![from], vec![outputs], grid, activation)
+    }
+
+    pub fn flatten(&mut self, from: usize) -> usize {
+        let Layer { shape, grid, .. } = self.model.layers[from].clone();
+        self.push(Op::Flatten, vec![from], vec![shape.iter().product()], grid, Function::Identity)
+    }
+
+    pub fn max_pool(&mut self, from: usize, window: Window) -> usize {
+        let ([c, h, w], grid) = (self.model.layers[from].planes(), self.model.layers[from].grid);
+        let [h, w] = window.output([h, w]).unwrap();
+        self.push(Op::MaxPool2d(window), vec![from], vec![c, h, w], grid, Function::Identity)
+    }
+
+    pub fn avg_pool(&mut self, from: usize, window: Window) -> usize {
+        let [c, h, w] = self.model.layers[from].planes();
+        let [h, w] = window.output([h, w]).unwrap();
+        let grid = Grid { scale: self.model.layers[from].grid.scale * 0.4, ..self.random.grid() };
+        self.push(Op::AvgPool2d(window), vec![from], vec![c, h, w], grid, Function::Identity)
+    }
+
+    pub fn add(&mut self, a: usize, b: usize, activation: Function) -> usize {
+        let scale = self.model.layers[a].grid.scale.max(self.model.layers[b].grid.scale) * 1.3;
+        let (shape, grid) = (self.model.layers[a].shape.clone(), Grid { scale, ..self.random.grid() });
+        self.push(Op::Add, vec![a, b], shape, grid, activation)
+    }
+
+    pub fn table(&mut self, from: usize, function: Function) -> usize {
+        let (shape, before) = (self.model.layers[from].shape.clone(), self.model.layers[from].grid);
+        let grid = Grid { scale: before.scale * 0.8, ..self.random.grid() };
+        let table = Table::new(function, &before, &grid);
+        self.push(Op::Table(table), vec![from], shape, grid, Function::Identity)
+    }
+
+    pub fn finish(self) -> Int8Model {
+        self.model.check().unwrap();
+        self.model
+    }
+}
+
+/// A convolution's numbers; stride 1 and no padding unless said.
+#[derive(Clone, Copy)]
+pub struct ConvShape {
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub dilation: [usize; 2],
+    pub padding: Padding,
+    pub groups: usize,
+    pub bits: u32,
+    pub activation: Function,
+}
+
+impl ConvShape {
+    pub fn square(kernel: usize) -> ConvShape {
+        ConvShape {
+            kernel: [kernel; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            padding: Padding::default(),
+            groups: 1,
+            bits: 8,
+            activation: Function::Identity,
+        }
+    }
+
+    pub fn padded(self, size: usize) -> ConvShape {
+        ConvShape { padding: Padding { top: size, left: size, bottom: size, right: size }, ..self }
+    }
+}
+
+/// LeNet5's layers with random weights.
+pub fn lenet5(seed: u64) -> Int8Model {
+    let mut b = Builder::new(seed, &[1, 32, 32]);
+    let relu = ConvShape { activation: Function::Relu, ..ConvShape::square(5) };
+    let pool = Window { kernel: [2; 2], stride: [2; 2], padding: [0; 2] };
+    let x = b.conv(0, 6, relu);
+    let x = b.max_pool(x, pool);
+    let x = b.conv(x, 16, relu);
+    let x = b.max_pool(x, pool);
+    let x = b.flatten(x);
+    let x = b.dense(x, 120, 8, Function::Relu);
+    let x = b.dense(x, 84, 8, Function::Relu);
+    b.dense(x, 10, 8, Function::Identity);
+    b.finish()
+}
+
+/// Every kind of layer at odd sizes, with a residual connection.
+pub fn mixed(seed: u64) -> Int8Model {
+    let mut b = Builder::new(seed, &[3, 13, 11]);
+    let relu = ConvShape { activation: Function::Relu, ..ConvShape::square(3).padded(1) };
+    let stem = b.conv(0, 7, ConvShape { kernel: [5, 3], stride: [2, 1], ..relu });
+    let a = b.conv(stem, 12, ConvShape { bits: 4, ..relu });
+    let a = b.conv(a, 12, ConvShape { groups: 12, activation: Function::Identity, ..relu });
+    let shortcut = b.conv(stem, 12, ConvShape { bits: 2, ..ConvShape::square(1) });
+    let x = b.add(a, shortcut, Function::Relu);
+    let x = b.max_pool(x, Window { kernel: [3; 2], stride: [2; 2], padding: [1; 2] });
+    let uneven = Padding { top: 2, left: 1, bottom: 0, right: 3 };
+    let x = b.conv(
+        x,
+        10,
+        ConvShape { dilation: [2, 1], groups: 2, padding: uneven, activation: Function::Relu6, ..relu },
+    );
+    let x = b.table(x, Function::HSwish);
+    let [_, h, w] = b.model.layers[x].planes();
+    let x = b.avg_pool(x, Window { kernel: [h, w], stride: [1; 2], padding: [0; 2] });
+    let x = b.flatten(x);
+    b.dense(x, 5, 3, Function::Identity);
+    b.finish()
+}
