@@ -3,6 +3,7 @@
 //! [`Int8Model`] is the network as data, without a device. This floor knows nothing of training: the feature `deploy`
 //! builds it alone.
 
+mod cpu;
 mod engine;
 mod file;
 mod grid;
@@ -10,6 +11,7 @@ mod model;
 mod multiplier;
 mod packing;
 
+pub use cpu::{CpuEngine, CpuOptions};
 pub use engine::Engine;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};

@@ -2,7 +2,7 @@
 //!
 //! `cargo test --no-default-features --features deploy --test deploy` runs what needs no GPU.
 
+mod cpu;
 mod file;
 mod models;
-#[allow(dead_code)] // until the engines
 mod oracle;
