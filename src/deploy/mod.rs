@@ -3,13 +3,19 @@
 //! [`Int8Model`] is the network as data, without a device. This floor knows nothing of training: the feature `deploy`
 //! builds it alone.
 
+#[cfg(feature = "train")]
+mod convert;
 mod engine;
 mod file;
 mod grid;
 mod model;
 mod multiplier;
 mod packing;
+#[cfg(feature = "train")]
+pub mod parity;
 
+#[cfg(feature = "train")]
+pub use convert::{Conversion, convert};
 pub use engine::Engine;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};
