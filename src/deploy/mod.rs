@@ -17,6 +17,7 @@ pub mod parity;
 #[cfg(feature = "train")]
 pub use convert::{Conversion, convert};
 pub use engine::Engine;
+pub use file::is_int8_model;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};
 pub use multiplier::Multiplier;

@@ -4,12 +4,14 @@
 mod calibrate;
 pub mod callback;
 pub mod checkpoint;
+pub mod compared_inputs;
 mod diagnose;
 mod evaluate;
 mod feed;
 mod memory;
 mod options;
 mod post_training;
+mod preparation;
 mod recipe;
 mod report;
 mod reports;

@@ -183,6 +183,7 @@ impl Recipe {
             ("recipe".into(), self.to_toml()?),
             ("data".into(), data.name.clone()),
             ("classes".into(), data.classes.to_string()),
+            ("class_names".into(), serde_json::json!(data.class_names).to_string()),
         ])
     }
 
