@@ -5,6 +5,7 @@ mod calibrate;
 pub mod callback;
 pub mod checkpoint;
 pub mod compared_inputs;
+mod deployment;
 mod diagnose;
 mod evaluate;
 mod feed;
@@ -23,6 +24,7 @@ pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{
     Callback, EpochReport, Freeze, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
 };
+pub use deployment::Int8Summary;
 pub use evaluate::{Evaluation, evaluate, evaluate_int8};
 pub use feed::{Feed, FeedOptions, Normalization};
 pub use memory::StepMemory;
