@@ -5,6 +5,7 @@
 
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod engine;
 mod file;
 mod grid;
@@ -16,6 +17,7 @@ pub mod parity;
 
 #[cfg(feature = "train")]
 pub use convert::{Conversion, convert};
+pub use cpu::{CpuEngine, CpuOptions};
 pub use engine::Engine;
 pub use file::is_int8_model;
 pub use grid::Grid;

@@ -8,6 +8,7 @@ mod common;
 
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod file;
 mod models;
 mod oracle;
