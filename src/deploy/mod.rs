@@ -5,12 +5,16 @@
 
 mod engine;
 mod file;
+#[cfg(feature = "train")]
+mod gpu;
 mod grid;
 mod model;
 mod multiplier;
 mod packing;
 
 pub use engine::Engine;
+#[cfg(feature = "train")]
+pub use gpu::GpuEngine;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};
 pub use multiplier::Multiplier;

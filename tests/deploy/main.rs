@@ -2,7 +2,12 @@
 //!
 //! `cargo test --no-default-features --features deploy --test deploy` runs what needs no GPU.
 
+#[cfg(feature = "train")]
+#[path = "../common/mod.rs"]
+mod common;
 mod file;
+#[cfg(feature = "train")]
+mod gpu;
 mod models;
-#[allow(dead_code)] // until the engines
+#[cfg_attr(not(feature = "train"), allow(dead_code))] // until the CPU's engine
 mod oracle;
