@@ -3,6 +3,8 @@
 //! [`Int8Model`] is the network as data, without a device. This floor knows nothing of training: the feature `deploy`
 //! builds it alone.
 
+#[cfg(feature = "train")]
+mod convert;
 mod engine;
 mod file;
 #[cfg(feature = "train")]
@@ -11,7 +13,11 @@ mod grid;
 mod model;
 mod multiplier;
 mod packing;
+#[cfg(feature = "train")]
+pub mod parity;
 
+#[cfg(feature = "train")]
+pub use convert::{Conversion, convert};
 pub use engine::Engine;
 #[cfg(feature = "train")]
 pub use gpu::GpuEngine;

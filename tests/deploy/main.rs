@@ -5,6 +5,9 @@
 #[cfg(feature = "train")]
 #[path = "../common/mod.rs"]
 mod common;
+
+#[cfg(feature = "train")]
+mod convert;
 mod file;
 #[cfg(feature = "train")]
 mod gpu;
