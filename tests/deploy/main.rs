@@ -13,5 +13,4 @@ mod file;
 #[cfg(feature = "train")]
 mod gpu;
 mod models;
-#[cfg_attr(not(feature = "train"), allow(dead_code))] // until the CPU's engine
 mod oracle;
