@@ -180,6 +180,16 @@ impl Table {
     }
 }
 
+impl Op {
+    /// Its weights, where it has some.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Op::Conv2d(Conv2d { linear, .. }) | Op::Dense(linear) => Some(linear),
+            Op::Input | Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::Flatten | Op::Add | Op::Table(_) => None,
+        }
+    }
+}
+
 impl Window {
     /// Values in a window.
     pub fn area(&self) -> usize {

@@ -2,7 +2,15 @@
 //!
 //! `cargo test --no-default-features --features deploy --test deploy` runs what needs no GPU.
 
+#[cfg(feature = "train")]
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(feature = "train")]
+mod convert;
 mod cpu;
 mod file;
+#[cfg(feature = "train")]
+mod gpu;
 mod models;
 mod oracle;
