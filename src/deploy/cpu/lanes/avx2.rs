@@ -57,17 +57,16 @@ fn tile<const P: usize, const B: usize>(
     for p in 0..P {
         at[p] = at[p].wrapping_add(places[p] as usize + from.channel);
     }
-    let mut acc = [[_mm256_setzero_si256(); B]; P];
-    for p in 0..P {
-        for b in 0..B {
-            acc[p][b] = load_sums(&bias[b]);
-        }
+    let mut start = [_mm256_setzero_si256(); B];
+    for (start, bias) in start.iter_mut().zip(bias) {
+        *start = load_sums(bias);
     }
+    let mut acc = [start; P];
     for (k, &step) in from.steps.iter().enumerate() {
         let mut w = [_mm256_setzero_si256(); B];
-        for b in 0..B {
+        for (b, w) in w.iter_mut().enumerate() {
             // SAFETY: there are `B * steps` weights (asserted), and `k` is less than `steps`.
-            w[b] = load_pairs(unsafe { weights.get_unchecked(b * steps + k) });
+            *w = load_pairs(unsafe { weights.get_unchecked(b * steps + k) });
         }
         for p in 0..P {
             // SAFETY: the pair at the last step of the last place ends in `x` (`Reading::check`).
