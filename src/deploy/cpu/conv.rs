@@ -225,8 +225,11 @@ impl Conv {
     ) {
         let mut room = [Sums::ZERO; PLACES * BLOCKS];
         let steps = self.steps.len();
-        let most = if self.channelwise { 1 } else { room.len() / PLACES.min(begin.len()) };
-        let most = if begin.len() == 1 { 2 * BLOCKS } else { BLOCKS }.min(most);
+        let most = match begin.len() {
+            _ if self.channelwise => 1,
+            1 => 2 * BLOCKS,
+            _ => BLOCKS,
+        };
         let origin = self.blocks[range.start].output;
         let mut block = range.start;
         while block < range.end {
