@@ -5,6 +5,7 @@
 
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod engine;
 mod file;
 #[cfg(feature = "train")]
@@ -18,7 +19,9 @@ pub mod parity;
 
 #[cfg(feature = "train")]
 pub use convert::{Conversion, convert};
+pub use cpu::{CpuEngine, CpuOptions};
 pub use engine::Engine;
+pub use file::is_int8_model;
 #[cfg(feature = "train")]
 pub use gpu::GpuEngine;
 pub use grid::Grid;

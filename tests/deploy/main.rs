@@ -8,9 +8,9 @@ mod common;
 
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod file;
 #[cfg(feature = "train")]
 mod gpu;
 mod models;
-#[cfg_attr(not(feature = "train"), allow(dead_code))] // until the CPU's engine
 mod oracle;
