@@ -3,6 +3,10 @@
 // vector, so neighbours in the output channels read neighbours in memory; they are met in just this order.
 //
 // A kernel row is /*{ taps }*/ taps at a time. The input's zero point is in the bias, and padding is a word of zero points.
+//% if pool_y * pool_x > 1
+//
+// Of /*{ pool_y }*/ x /*{ pool_x }*/ results the highest is kept: the order of sums is that of their codes, so it is found before they become codes.
+//% endif
 //% if float
 //
 // Here products are f32: where shaders run on a CPU's vector unit, four products of bytes take it twenty instructions. They are
@@ -12,6 +16,8 @@
 //% include "deploy/requantize.wgsl"
 //% include "deploy/outputs.wgsl"
 //% set xyzw = ["x", "y", "z", "w"]
+//% set wide = pixels * pool_x
+//% set places = range(pool_y * wide)
 //% set sums = "vec4<f32>" if float else "vec4<i32>"
 
 @group(0) @binding(0) var<storage, read> input: array<u32>;
@@ -65,15 +71,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   // Words past the group's last repeat it and are not stored.
   let word/*{ j }*/ = group * params.out_group + block * /*{ tile }*/u + /*{ j }*/u;
   let held/*{ j }*/ = min(word/*{ j }*/, last);
-//%   for p in range(pixels)
-  var sum/*{ j }*/_/*{ p }*/ = /*{ sums }*/();
+//%   for q in places
+  var sum/*{ j }*/_/*{ q }*/ = /*{ sums }*/();
 //%     if chunked
-  var whole/*{ j }*/_/*{ p }*/ = vec4<i32>();
+  var whole/*{ j }*/_/*{ q }*/ = vec4<i32>();
 //%     endif
 //%   endfor
 //% endfor
-  let top = i32(y * params.stride_y) - i32(params.pad_top);
-  let left = i32(column * /*{ stride_x }*/u) - i32(params.pad_left);
+  let top = i32(y * /*{ pool_y }*/u * params.stride_y) - i32(params.pad_top);
+  let left = i32(column * /*{ pool_x * stride_x }*/u) - i32(params.pad_left);
   var at = 0u;
 //% if chunked
   for (var first = 0u; first < params.in_group; first += params.exact_words) {
@@ -83,13 +89,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% endif
     let plane = (image * params.in_words + group * params.in_group + c) * params.in_height;
     for (var ky = 0u; ky < params.kernel_height; ky++) {
-      let row = top + i32(ky * params.dilation_y);
-//% if edges
-      let row_inside = row >= 0 && row < i32(params.in_height);
-      let start = (plane + u32(clamp(row, 0, i32(params.in_height) - 1))) * params.in_width;
-//% else
-      let start = (plane + u32(row)) * params.in_width;
-//% endif
+//% for r in range(pool_y)
+      let row/*{ r }*/ = top + i32(ky * params.dilation_y/*{ " + " ~ r ~ "u * params.stride_y" if r > 0 }*/);
+//%   if edges
+      let row_inside/*{ r }*/ = row/*{ r }*/ >= 0 && row/*{ r }*/ < i32(params.in_height);
+      let start/*{ r }*/ = (plane + u32(clamp(row/*{ r }*/, 0, i32(params.in_height) - 1))) * params.in_width;
+//%   else
+      let start/*{ r }*/ = (plane + u32(row/*{ r }*/)) * params.in_width;
+//%   endif
+//% endfor
 //% if looped
       for (var run = 0u; run < params.runs; run++) {
       let begin = left + i32(run * /*{ taps * dilation_x }*/u);
@@ -99,15 +107,21 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% for k in columns
 //%   if edges
       let column/*{ k }*/ = begin + /*{ k }*/;
-      let fetched/*{ k }*/ = input[start + u32(clamp(column/*{ k }*/, 0, i32(params.in_width) - 1))];
-      let inside/*{ k }*/ = row_inside && column/*{ k }*/ >= 0 && column/*{ k }*/ < i32(params.in_width);
-      let x/*{ k }*/ = select(params.padding, fetched/*{ k }*/, inside/*{ k }*/);
-//%   else
-      let x/*{ k }*/ = input[start + u32(begin + /*{ k }*/)];
+      let column_inside/*{ k }*/ = column/*{ k }*/ >= 0 && column/*{ k }*/ < i32(params.in_width);
+      let held_column/*{ k }*/ = u32(clamp(column/*{ k }*/, 0, i32(params.in_width) - 1));
 //%   endif
-//%   if float
-      let f/*{ k }*/ = vec4<f32>(unpack4xI8(x/*{ k }*/));
-//%   endif
+//%   for r in range(pool_y)
+//%     set at = r ~ "_" ~ k
+//%     if edges
+      let fetched/*{ at }*/ = input[start/*{ r }*/ + held_column/*{ k }*/];
+      let x/*{ at }*/ = select(params.padding, fetched/*{ at }*/, row_inside/*{ r }*/ && column_inside/*{ k }*/);
+//%     else
+      let x/*{ at }*/ = input[start/*{ r }*/ + u32(begin + /*{ k }*/)];
+//%     endif
+//%     if float
+      let f/*{ at }*/ = vec4<f32>(unpack4xI8(x/*{ at }*/));
+//%     endif
+//%   endfor
 //% endfor
 //% for t in range(taps)
 //%   for j in range(tile)
@@ -117,15 +131,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //%       for b in range(bytes)
         let w/*{ b }*/ = vec4<f32>(unpack4xI8(w./*{ xyzw[b] }*/));
 //%       endfor
-//%       for p in range(pixels)
+//%       for q in places
+//%         set x = "f" ~ (q // wide) ~ "_" ~ (q % wide * stride_x + t * dilation_x)
 //%         for b in range(bytes)
-        sum/*{ j }*/_/*{ p }*/ = fma(vec4(f/*{ p * stride_x + t * dilation_x }*/./*{ xyzw[b] }*/), w/*{ b }*/, sum/*{ j }*/_/*{ p }*/);
+        sum/*{ j }*/_/*{ q }*/ = fma(vec4(/*{ x }*/./*{ xyzw[b] }*/), w/*{ b }*/, sum/*{ j }*/_/*{ q }*/);
 //%         endfor
 //%       endfor
 //%     else
-//%       for p in range(pixels)
-//%         set x = "x" ~ (p * stride_x + t * dilation_x)
-        sum/*{ j }*/_/*{ p }*/ += vec4(dot4I8Packed(/*{ x }*/, w.x), dot4I8Packed(/*{ x }*/, w.y), dot4I8Packed(/*{ x }*/, w.z), dot4I8Packed(/*{ x }*/, w.w));
+//%       for q in places
+//%         set x = "x" ~ (q // wide) ~ "_" ~ (q % wide * stride_x + t * dilation_x)
+        sum/*{ j }*/_/*{ q }*/ += vec4(dot4I8Packed(/*{ x }*/, w.x), dot4I8Packed(/*{ x }*/, w.y), dot4I8Packed(/*{ x }*/, w.z), dot4I8Packed(/*{ x }*/, w.w));
 //%       endfor
 //%     endif
       }
@@ -139,9 +154,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   }
 //% if chunked
 //%   for j in range(tile)
-//%     for p in range(pixels)
-  whole/*{ j }*/_/*{ p }*/ += vec4<i32>(sum/*{ j }*/_/*{ p }*/);
-  sum/*{ j }*/_/*{ p }*/ = vec4<f32>();
+//%     for q in places
+  whole/*{ j }*/_/*{ q }*/ += vec4<i32>(sum/*{ j }*/_/*{ q }*/);
+  sum/*{ j }*/_/*{ q }*/ = vec4<f32>();
 //%     endfor
 //%   endfor
   }
@@ -152,9 +167,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let own = outputs[word/*{ j }*/];
     let base = ((image * params.out_words + word/*{ j }*/) * params.out_height + y) * params.out_width + column;
 //%   for p in range(pixels)
-//%     set sum = ("whole" if chunked else "sum") ~ j ~ "_" ~ p
+//%     set sum = ("whole" if chunked else "sum") ~ j ~ "_"
     if (column + /*{ p }*/u < params.out_width) {
-      let value = rescale(vec4<i32>(/*{ sum }*/) + own.bias, own.mantissa, own.shift);
+      var total = vec4<i32>(/*{ sum ~ p * pool_x }*/);
+//%     for q in range(1, pool_y * pool_x)
+      total = max(total, vec4<i32>(/*{ sum ~ (q // pool_x * wide + p * pool_x + q % pool_x) }*/));
+//%     endfor
+      let value = rescale(total + own.bias, own.mantissa, own.shift);
       output[base + /*{ p }*/u] = word_of(value, params.zero_point, params.low, params.high);
     }
 //%   endfor

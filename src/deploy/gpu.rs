@@ -30,6 +30,8 @@ pub struct GpuEngine {
     model: Int8Model,
     /// One for each layer.
     steps: Vec<Step>,
+    /// What a run does instead, where it need not know every layer's codes.
+    joined: Vec<Option<Step>>,
     /// The layer after which nobody needs a layer's codes.
     last_use: Vec<usize>,
     /// The one used last stands last.
@@ -53,12 +55,20 @@ impl GpuEngine {
     pub fn new(gpu: &Gpu, model: &Int8Model) -> Result<GpuEngine> {
         model.check()?;
         let steps = layer::steps(gpu, model)?;
+        let joined = layer::joined(model, &steps);
         let mut last_use: Vec<usize> = (0..model.layers.len()).collect();
         for (id, layer) in model.layers.iter().enumerate() {
             layer.inputs.iter().for_each(|&input| last_use[input] = id);
         }
         last_use[model.output] = model.layers.len();
-        Ok(GpuEngine { gpu: gpu.clone(), model: model.clone(), steps, last_use, recorded: Vec::new() })
+        Ok(GpuEngine {
+            gpu: gpu.clone(),
+            model: model.clone(),
+            steps,
+            joined,
+            last_use,
+            recorded: Vec::new(),
+        })
     }
 
     /// The device that it runs on.
@@ -75,7 +85,8 @@ impl GpuEngine {
     /// Codes of every layer; with `keep`, of all, else of the output alone.
     fn layers(&self, input: &Codes, keep: bool) -> Result<Vec<Option<Codes>>> {
         let mut codes: Vec<Option<Codes>> = Vec::with_capacity(self.steps.len());
-        for (id, step) in self.steps.iter().enumerate() {
+        for (id, own) in self.steps.iter().enumerate() {
+            let step = self.joined[id].as_ref().filter(|_| !keep).unwrap_or(own);
             let layer = &self.model.layers[id];
             let of = |index: usize| {
                 let missing =

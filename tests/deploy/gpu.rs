@@ -112,7 +112,7 @@ fn any_conv() -> impl Strategy<Value = (u64, [usize; 2], usize, usize, ConvShape
 #[test]
 fn convolutions_of_any_shape() {
     let families = families();
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
     proptest!(config, |((seed, [h, w], c, o, shape) in any_conv())| {
         let mut b = Builder::new(seed, &[c, h, w]);
         b.conv(0, o, shape);
@@ -213,6 +213,31 @@ fn windows_of_any_shape() {
             b.avg_pool(0, window);
             agrees_on_batches(&gpu, &b.finish(), &[1, 2], 3);
         }
+    }
+}
+
+/// Pooling that the convolution before it does, over planes that windows do not fill; and where it cannot, since others take
+/// the codes, too, or windows overlap or are large.
+#[test]
+fn pooling_joined_with_a_convolution_keeps_the_same_codes() {
+    let side_by_side = |y, x| Window { kernel: [y, x], stride: [y, x], padding: [0; 2] };
+    let mut b = Builder::new(21, &[5, 21, 47]);
+    let x = b.conv(0, 9, ConvShape { activation: Function::Relu, ..ConvShape::square(3).padded(1) });
+    let x = b.max_pool(x, side_by_side(2, 2));
+    let x = b.conv(x, 8, ConvShape { stride: [1, 2], ..ConvShape::square(2) });
+    let x = b.max_pool(x, side_by_side(1, 3));
+    let x = b.conv(x, 8, ConvShape { groups: 2, ..ConvShape::square(1) });
+    let x = b.max_pool(x, side_by_side(4, 1));
+    let shared = b.conv(x, 8, ConvShape { groups: 8, ..ConvShape::square(1) });
+    let _ = b.max_pool(shared, side_by_side(1, 1));
+    let both = b.conv(shared, 6, ConvShape::square(1));
+    let _ = b.max_pool(both, side_by_side(2, 1));
+    let x = b.add(both, both, Function::Identity);
+    let x = b.conv(x, 4, ConvShape::square(1));
+    b.max_pool(x, Window { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
+    let model = b.finish();
+    for gpu in families() {
+        agrees_on_batches(&gpu, &model, &[1, 5, 40], 6);
     }
 }
 

@@ -71,6 +71,25 @@ pub(super) fn steps(gpu: &Gpu, model: &Int8Model) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// Steps in which max pooling is done by the convolution before it; none where a layer is as it was. The convolution's own codes
+/// are never made, so this is only for where nobody else takes them.
+pub(super) fn joined(model: &Int8Model, steps: &[Step]) -> Vec<Option<Step>> {
+    let mut joined: Vec<Option<Step>> = steps.iter().map(|_| None).collect();
+    for (id, step) in steps.iter().enumerate() {
+        let Step::Max(window) = step else { continue };
+        let source = model.layers[id].inputs[0];
+        let users =
+            model.layers.iter().flat_map(|layer| &layer.inputs).filter(|&&input| input == source).count();
+        if let (Step::Conv(conv), 1, true) = (&steps[source], users, model.output != source)
+            && let Some(conv) = conv.pooled(window)
+        {
+            joined[source] = Some(Step::Conv(conv));
+            joined[id] = Some(Step::Stay);
+        }
+    }
+    joined
+}
+
 fn step(gpu: &Gpu, model: &Int8Model, layer: &Layer, lie: &[[usize; 3]]) -> Result<(Step, [usize; 3])> {
     let from = |index: usize| lie[layer.inputs[index]];
     let zero_point = |index: usize| model.layers[layer.inputs[index]].grid.zero_point;
@@ -129,6 +148,7 @@ fn dense<'a>(
         dilation: [1; 2],
         pad: [0; 2],
         groups: 1,
+        pool: [1; 2],
         zero_point,
         bias: &linear.bias,
         factors,

@@ -9,6 +9,7 @@ use crate::kernel::extent;
 use crate::kernel::gemm::machine;
 use crate::kernel::params::params;
 use crate::kernel::plan::Machine;
+use crate::kernel::pool::Window;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -82,6 +83,8 @@ pub struct ConvNumbers<'a> {
     pub pad: [usize; 2],
     /// Parts that know nothing of each other.
     pub groups: usize,
+    /// Of windows of the output that lie side by side, the highest codes are kept; [1, 1] for all codes.
+    pub pool: [usize; 2],
     /// The input's code of 0.
     pub zero_point: i8,
     /// Added to the sums, for each output.
@@ -96,7 +99,8 @@ impl ConvNumbers<'_> {
     fn check(&self) -> Result<()> {
         let ([c, ..], [o, ..]) = (self.input, self.output);
         let taps = self.kernel[0] * self.kernel[1];
-        let positive = [&self.input[..], &self.output, &self.stride, &self.dilation, &[self.groups, taps]];
+        let positive =
+            [&self.input[..], &self.output, &self.stride, &self.dilation, &self.pool, &[self.groups, taps]];
         let fits = positive.concat().iter().all(|&n| n > 0)
             && c.is_multiple_of(self.groups)
             && o.is_multiple_of(self.groups)
@@ -128,6 +132,11 @@ impl ConvNumbers<'_> {
         }
     }
 
+    /// Height and width of what is kept.
+    fn kept(&self) -> [usize; 2] {
+        [self.output[1] / self.pool[0], self.output[2] / self.pool[1]]
+    }
+
     /// Channels in a word that are any.
     fn bytes(&self) -> usize {
         self.of_group()[0].min(4)
@@ -148,27 +157,35 @@ struct Tile {
 
 impl Tile {
     fn of(numbers: &ConvNumbers<'_>, machine: Machine, batch: usize) -> Tile {
-        let [_, height, width] = numbers.output;
+        let [height, width] = numbers.kept();
         let group = numbers.of_group()[1].div_ceil(4);
-        // A GPU hides its memory's delays behind many invocations; a CPU needs a few for each of its threads.
-        let enough = match machine {
-            Machine::Vector { lanes, workers } => (4 * lanes * workers) as usize,
-            Machine::Gpu => 16_384,
-        };
-        let tiles = [(2, 4), (1, 8), (1, 4), (1, 2), (1, 1)].map(|(words, pixels)| Tile { words, pixels });
         let invocations = |tile: &Tile| {
             batch * height * width.div_ceil(tile.pixels) * group.div_ceil(tile.words) * numbers.groups
         };
-        // What is computed for nothing, where a row or a group ends within a tile, is at most an eighth.
-        let wasted = |tile: &Tile| {
-            let made = width.next_multiple_of(tile.pixels) * group.next_multiple_of(tile.words);
-            made * 8 > width * group * 9
-        };
-        let fits = |tile: &&Tile| invocations(tile) >= enough && !wasted(tile);
-        let wide = |tile: &&Tile| tile.pixels <= width && !wasted(tile);
-        let fallback = Tile { words: 1, pixels: 1 };
-        let few = tiles.iter().rev().filter(wide).find(|tile| invocations(tile) >= 64).copied();
-        tiles.iter().find(fits).copied().or(few).unwrap_or(fallback)
+        // What is computed, where a row or a group ends within a tile.
+        let made = |tile: &Tile| width.next_multiple_of(tile.pixels) * group.next_multiple_of(tile.words);
+        let one = Tile { words: 1, pixels: 1 };
+        match machine {
+            // Weights are fetched and unpacked for each invocation, which costs about as much as three pixels (measured);
+            // more sums than these are kept in memory.
+            Machine::Vector { lanes, workers } => {
+                let most = (14 / numbers.pool[1]).max(1).min(width);
+                let tiles = (1..=most).map(|pixels| Tile { words: 1, pixels });
+                let busy = tiles.filter(|tile| invocations(tile) >= (2 * lanes * workers) as usize);
+                let weights = 3usize.div_ceil(numbers.pool[0] * numbers.pool[1]);
+                busy.min_by_key(|tile| made(tile) * (tile.pixels + weights) * 1024 / tile.pixels)
+                    .unwrap_or(one)
+            }
+            // It hides its memory's delays behind many invocations.
+            Machine::Gpu => {
+                let area = numbers.pool[0] * numbers.pool[1];
+                let tiles =
+                    [(2, 4), (1, 8), (1, 4), (2, 1), (1, 2)].map(|(words, pixels)| Tile { words, pixels });
+                let small = |tile: &&Tile| area == 1 || tile.words * tile.pixels * area <= 8;
+                let full = |tile: &&Tile| invocations(tile) >= 16_384 && made(tile) * 8 <= width * group * 9;
+                tiles.iter().filter(small).find(full).copied().unwrap_or(one)
+            }
+        }
     }
 }
 
@@ -183,13 +200,14 @@ fn words_shader(numbers: &ConvNumbers<'_>, layout: Layout, machine: Machine, til
     let (taps, runs) = runs(numbers.kernel[1]);
     let [stride, dilation] = [numbers.stride[1], numbers.dilation[1]];
     let place = |pixel: usize, tap: usize| (pixel * stride + tap * dilation) as i64;
-    let mut columns: Vec<i64> =
-        (0..tile.pixels).flat_map(|pixel| (0..taps).map(move |tap| place(pixel, tap))).collect();
+    let mut columns: Vec<i64> = (0..tile.pixels * numbers.pool[1])
+        .flat_map(|pixel| (0..taps).map(move |tap| place(pixel, tap)))
+        .collect();
     columns.sort_unstable();
     columns.dedup();
     let inside = (0..2).all(|axis| {
         let along = if axis == 1 { tile.pixels } else { 1 };
-        let last = numbers.output[axis + 1].next_multiple_of(along) - 1;
+        let last = numbers.kept()[axis].next_multiple_of(along) * numbers.pool[axis] - 1;
         let reach = last * numbers.stride[axis] + (numbers.kernel[axis] - 1) * numbers.dilation[axis];
         numbers.pad[axis] == 0 && reach < numbers.input[axis + 1]
     });
@@ -199,6 +217,8 @@ fn words_shader(numbers: &ConvNumbers<'_>, layout: Layout, machine: Machine, til
         .with("float", float)
         .with("tile", tile.words as u32)
         .with("pixels", tile.pixels as u32)
+        .with("pool_y", numbers.pool[0] as u32)
+        .with("pool_x", numbers.pool[1] as u32)
         .with("taps", taps as u32)
         .with("looped", runs > 1)
         .with("stride_x", stride as u32)
@@ -245,7 +265,23 @@ impl Conv {
         })
     }
 
-    /// Codes [N, O, H', W'] for codes [N, C, H, W].
+    /// The same with max pooling behind it, in windows that lie side by side; none where this kernel cannot, since its groups do
+    /// not fill words or windows are many.
+    pub fn pooled(&self, window: &Window) -> Option<Conv> {
+        let Window { kernel: [y, x], stride, padding } = *window;
+        let whole =
+            matches!(self.layout, Layout::Words | Layout::WordsOfOutputs) && self.numbers.pool == [1; 2];
+        let fits = stride == [y, x] && padding == [0; 2] && y * x <= 4;
+        let plane = y <= self.numbers.output[1] && x <= self.numbers.output[2];
+        (whole && fits && plane).then(|| Conv {
+            numbers: ConvNumbers { pool: [y, x], ..self.numbers.clone() },
+            layout: self.layout,
+            weight: self.weight.clone(),
+            outputs: self.outputs.clone(),
+        })
+    }
+
+    /// Codes [N, O, H', W'] for codes [N, C, H, W]; of H' and W', so many as there are windows.
     ///
     /// # Errors
     /// Where the input is not of the shape that it was made for, or the device has failed.
@@ -258,7 +294,7 @@ impl Conv {
                 self.numbers.input
             )));
         }
-        let [o, h, w] = self.numbers.output;
+        let (o, [h, w]) = (self.numbers.output[0], self.numbers.kept());
         let output = Codes::empty(x.gpu(), [n, o, h, w])?;
         let machine = machine(x.gpu());
         let (spec, tile) = match self.layout {
@@ -290,7 +326,7 @@ impl Conv {
 
     fn words_params(&self, batch: usize, tile: Tile) -> Result<WordsParams> {
         let numbers = &self.numbers;
-        let [_, out_height, out_width] = numbers.output;
+        let [out_height, out_width] = numbers.kept();
         let [in_group, out_group] = numbers.of_group().map(|channels| channels.div_ceil(4));
         let strips = out_width.div_ceil(tile.pixels);
         let blocks = out_group.div_ceil(tile.words);
@@ -364,6 +400,7 @@ pub(super) fn variants(machine: Machine) -> Vec<Entry> {
         dilation: [1, 1],
         pad: [0, 0],
         groups: 1,
+        pool: [1, 1],
         zero_point: 0,
         bias: &[],
         factors: &[],
@@ -387,6 +424,15 @@ pub(super) fn variants(machine: Machine) -> Vec<Entry> {
         ConvNumbers { input: [120, 1, 1], output: [84, 1, 1], kernel: [1, 1], ..base },
         ConvNumbers { input: [16, 5, 5], output: [120, 1, 1], ..base },
         ConvNumbers { input: [5, 40, 33], output: [7, 1, 1], kernel: [40, 33], ..base },
+        ConvNumbers { pool: [2, 2], ..base },
+        ConvNumbers {
+            input: [512, 9, 9],
+            output: [8, 9, 9],
+            kernel: [3, 3],
+            pad: [1, 1],
+            pool: [1, 3],
+            ..base
+        },
         base,
     ];
     let words = shapes.into_iter().flat_map(|numbers| {
