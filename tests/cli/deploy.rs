@@ -56,10 +56,10 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
 #[test]
 fn parity_counts_every_code() {
     let place = with_model();
+    let told = place.run(&["parity", CALIBRATED, "--images", "3", "--engines", "gpu,cpu"]).succeeded().stdout;
+    assert_says(&told, &["conv1", "cpu beside gpu", "the same", "codes in all layers", "0 of 3 differ"]);
     let arguments = ["parity", CALIBRATED, "--images", "120", "--save", "inputs.safetensors", "--json"];
-    let done = place.run(&arguments).succeeded();
-    assert_says(&done.stdout, &["conv1", "gpu beside cpu", "the same", "codes in all layers"]);
-    let json = done.json();
+    let json = place.run(&arguments).succeeded().json();
     assert_eq!(json["images"], 120);
     let layers = json["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 9);

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allocations;
 #[cfg(feature = "train")]
 mod convert;
 mod cpu;

@@ -1,5 +1,7 @@
 //! Convolutions and dense layers, packed for the inner loops.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::lanes::{LANES, Lanes, Pairs, Reading, Strided, Sums};
@@ -25,12 +27,10 @@ pub(super) struct Conv {
     zero: i8,
     /// Whether each channel has weights of its own, and gives one output.
     channelwise: bool,
-    /// Beginnings of runs of elements that lie side by side in a window.
-    starts: Vec<u32>,
-    /// Pairs in a run, or 1 where `channelwise`.
-    count: usize,
+    /// Where in a window pairs of inputs are; where `channelwise`, a channel's inputs.
+    steps: Vec<u32>,
     blocks: Vec<Block>,
-    /// [blocks, runs, pairs]
+    /// [blocks, steps]
     weights: Vec<Pairs>,
     /// [blocks]
     bias: Vec<Sums>,
@@ -80,30 +80,18 @@ impl Conv {
         let (per_group, outputs) = (conv.channels_per_group(), linear.scale.len());
         let channelwise = *groups > 1 && per_group == 1 && outputs == *groups;
 
-        // What lies side by side is one run: a row of the window, where channels are in one group.
-        let along = |y: usize, xs: std::ops::Range<usize>| {
-            xs.flat_map(move |x| (0..per_group).map(move |c| (c * kh + y) * kw + x)).collect::<Vec<_>>()
-        };
-        let mut starts = Vec::new();
-        let mut runs = Vec::new();
+        // Elements of a window in the order in which they lie, and their weights.
+        let mut taps = Vec::new();
         for y in 0..*kh {
-            let start = y * dilation[0] * row;
-            if *groups == 1 && dilation[1] == 1 {
-                starts.push(start as u32);
-                runs.push(along(y, 0..*kw));
-            } else {
-                for x in 0..*kw {
-                    starts.push((start + x * dilation[1] * planes[0]) as u32);
-                    runs.push(along(y, x..x + 1));
-                }
+            for x in 0..*kw {
+                let start = y * dilation[0] * row + x * dilation[1] * planes[0];
+                taps.extend((0..per_group).map(|c| (start + c, (c * kh + y) * kw + x)));
             }
         }
-        if runs[0].len() == row && dilation[0] == 1 {
-            // Whole rows: a dense layer.
-            runs = vec![runs.concat()];
-            starts.truncate(1);
-        }
-        let count = runs[0].len().div_ceil(2);
+        let side_by_side = |a: &(usize, usize), b: &(usize, usize)| a.0 + 1 == b.0 && !channelwise;
+        // Of those that lie side by side, two at a time.
+        let runs = taps.chunk_by(side_by_side);
+        let pairs: Vec<&[(usize, usize)]> = runs.flat_map(|run| run.chunks(2)).collect();
 
         let multipliers = model.linear_multipliers(layer)?;
         let zero = input.grid.zero_point;
@@ -114,8 +102,7 @@ impl Conv {
             padding: *padding,
             zero,
             channelwise,
-            starts,
-            count,
+            steps: pairs.iter().map(|pair| pair[0].0 as u32).collect(),
             blocks: Vec::new(),
             weights: Vec::new(),
             bias: Vec::new(),
@@ -123,7 +110,7 @@ impl Conv {
             ends: Ends::of(layer),
             own: Places::of(conv, planes, layer, None),
             pooled: pool.map(|pool| Places::of(conv, planes, layer, Some(pool))),
-            products: outputs * layer.planes()[1] * layer.planes()[2] * runs.len() * count * 2,
+            products: outputs * layer.planes()[1] * layer.planes()[2] * pairs.len() * 2,
         };
         for group in 0..parts {
             let end = if channelwise { outputs } else { (group + 1) * group_outputs };
@@ -132,7 +119,7 @@ impl Conv {
                 let multipliers = &multipliers[output..output + lanes];
                 let input = if channelwise { output } else { group * per_group };
                 all.blocks.push(Block { input, output, lanes, rule: Rule::new(multipliers) });
-                all.pack(linear, &runs, output..output + lanes, zero);
+                all.pack(linear, &pairs, output..output + lanes, zero);
             }
         }
         Ok(all)
@@ -152,25 +139,20 @@ impl Conv {
         Conv::new(model, layer, &conv, planes, None)
     }
 
-    /// Appends the weights and the bias of a block.
-    fn pack(&mut self, linear: &Linear, runs: &[Vec<usize>], outputs: std::ops::Range<usize>, zero: i8) {
+    /// Appends the weights and the bias of a block of outputs.
+    fn pack(&mut self, linear: &Linear, pairs: &[&[(usize, usize)]], outputs: Range<usize>, zero: i8) {
         let length = linear.weight.len() / linear.scale.len();
-        let mut bias = Sums::ZERO;
         let first = self.weights.len();
-        let pairs = runs.iter().map(|run| run.len().div_ceil(2)).sum::<usize>();
-        self.weights.resize(first + pairs, Pairs::ZERO);
+        self.weights.resize(first + pairs.len(), Pairs::ZERO);
+        let mut bias = Sums::ZERO;
         for (lane, output) in outputs.enumerate() {
             let row = &linear.weight[output * length..][..length];
             let total: i64 = row.iter().map(|&weight| i64::from(weight)).sum();
             // Wraps as sums do, whose last is exact.
             bias.0[lane] = (i64::from(linear.bias[output]) - i64::from(zero) * total) as i32;
-            let mut pairs = self.weights[first..].iter_mut();
-            for run in runs {
-                for two in run.chunks(2) {
-                    let pair = pairs.next().expect("as many as were counted");
-                    for (half, &place) in two.iter().enumerate() {
-                        pair.0[2 * lane + half] = row[place].into();
-                    }
+            for (packed, pair) in self.weights[first..].iter_mut().zip(pairs) {
+                for (half, &(_, place)) in pair.iter().enumerate() {
+                    packed.0[2 * lane + half] = row[place].into();
                 }
             }
         }
@@ -237,12 +219,12 @@ impl Conv {
         x: &[i16],
         begin: &[u32],
         area: usize,
-        range: std::ops::Range<usize>,
+        range: Range<usize>,
         stride: usize,
         codes: &mut [i8],
     ) {
         let mut room = [Sums::ZERO; PLACES * BLOCKS];
-        let steps = self.starts.len() * self.count;
+        let steps = self.steps.len();
         let most = if self.channelwise { 1 } else { room.len() / PLACES.min(begin.len()) };
         let most = if begin.len() == 1 { 2 * BLOCKS } else { BLOCKS }.min(most);
         let origin = self.blocks[range.start].output;
@@ -256,8 +238,7 @@ impl Conv {
             let bias = &self.bias[set.clone()];
             let per = PLACES / area;
             for (begin, codes) in begin.chunks(per * area).zip(codes.chunks_mut(per * stride)) {
-                let from =
-                    Reading { x, places: begin, channel: input, starts: &self.starts, count: self.count };
+                let from = Reading { x, places: begin, channel: input, steps: &self.steps };
                 let sums = &mut room[..count * begin.len()];
                 if self.channelwise {
                     lanes.channelwise(&from, weights, &bias[0], sums);

@@ -14,7 +14,7 @@ enum Step {
     Nothing,
     /// With the number of the pooling that it takes over, where it does.
     Conv(Box<Conv>, Option<usize>),
-    Pool(Pool),
+    Pool(Box<Pool>),
     /// With the places of the second input's codes in the order of the first's, where those differ.
     Add(SumRule, Option<Vec<usize>>),
     Table(Box<[i8; 256]>),
@@ -130,11 +130,11 @@ impl Plan {
                     Step::Conv(Box::new(conv), pool.map(|(user, _)| user))
                 }
                 Op::Dense(linear) => Step::Conv(Box::new(Conv::dense(model, layer, linear, from(0))?), None),
-                Op::MaxPool2d(window) => Step::Pool(Pool::max(window, from(0), planes)),
+                Op::MaxPool2d(window) => Step::Pool(Box::new(Pool::max(window, from(0), planes))),
                 Op::AvgPool2d(window) => {
                     let multiplier = model.mean_multiplier(layer, window)?;
                     let pool = Pool::max(window, from(0), planes);
-                    Step::Pool(pool.mean(multiplier, Ends::of(layer), zero(0)))
+                    Step::Pool(Box::new(pool.mean(multiplier, Ends::of(layer), zero(0))))
                 }
                 Op::Add => {
                     let [a, b] = model.add_multipliers(layer)?;

@@ -8,16 +8,16 @@ use crate::deploy::cpu::rule::{Ends, Rule, SumRule};
 /// Places that share one reading of the weights: with two blocks, their sums and what feeds them fill the 16 registers.
 const PLACES: usize = 6;
 
-/// See `Lanes::products`, which has checked all lengths.
 #[target_feature(enable = "avx2")]
 pub(super) fn products(from: &Reading, weights: &[Pairs], bias: &[Sums], sums: &mut [Sums]) {
+    from.check(2);
     let count = from.places.len();
     let mut block = 0;
     while block < bias.len() {
         // One place alone is fed by its weights: more blocks share a reading of it.
         let most = if count == 1 { 4 } else { 2 };
         let blocks = most.min(bias.len() - block);
-        let (weights, bias) = (&weights[block * from.steps()..], &bias[block..]);
+        let (weights, bias) = (&weights[block * from.steps.len()..], &bias[block..]);
         let sums = &mut sums[block * count..];
         for first in (0..count).step_by(PLACES) {
             match (blocks, PLACES.min(count - first)) {
@@ -50,36 +50,31 @@ fn tile<const P: usize, const B: usize>(
     sums: &mut [Sums],
     first: usize,
 ) {
-    let (steps, count) = (from.steps(), from.places.len());
+    let (steps, count) = (from.steps.len(), from.places.len());
     let places: &[u32; P] = from.places[first..].first_chunk().expect("a tile ends before the places do");
-    assert!(weights.len() >= B * steps && bias.len() >= B && sums.len() >= (B - 1) * count + first + P);
+    assert!(weights.len() >= B * steps && bias.len() >= B);
     let mut at = [from.x.as_ptr(); P];
     for p in 0..P {
         at[p] = at[p].wrapping_add(places[p] as usize + from.channel);
     }
-    let mut acc = [[_mm256_setzero_si256(); B]; P];
-    for p in 0..P {
-        for b in 0..B {
-            acc[p][b] = load_sums(&bias[b]);
-        }
+    let mut start = [_mm256_setzero_si256(); B];
+    for (start, bias) in start.iter_mut().zip(bias) {
+        *start = load_sums(bias);
     }
-    let mut weight = weights.as_ptr();
-    for &start in from.starts {
-        for k in 0..from.count {
-            let mut w = [_mm256_setzero_si256(); B];
+    let mut acc = [start; P];
+    for (k, &step) in from.steps.iter().enumerate() {
+        let mut w = [_mm256_setzero_si256(); B];
+        for (b, w) in w.iter_mut().enumerate() {
+            // SAFETY: there are `B * steps` weights (asserted), and `k` is less than `steps`.
+            *w = load_pairs(unsafe { weights.get_unchecked(b * steps + k) });
+        }
+        for p in 0..P {
+            // SAFETY: the pair at the last step of the last place ends in `x` (`Reading::check`).
+            let pair = unsafe { at[p].add(step as usize).cast::<i32>().read_unaligned() };
+            let x = _mm256_set1_epi32(pair);
             for b in 0..B {
-                // SAFETY: this is weight number `b * steps` and up to `steps - 1` more, of `B * steps` (asserted).
-                w[b] = unsafe { _mm256_load_si256(weight.add(b * steps).cast()) };
+                acc[p][b] = _mm256_add_epi32(acc[p][b], _mm256_madd_epi16(x, w[b]));
             }
-            for p in 0..P {
-                // SAFETY: the last pair of the last run of the last place ends in `x` (`Reading::check`).
-                let pair = unsafe { at[p].add(start as usize + 2 * k).cast::<i32>().read_unaligned() };
-                let x = _mm256_set1_epi32(pair);
-                for b in 0..B {
-                    acc[p][b] = _mm256_add_epi32(acc[p][b], _mm256_madd_epi16(x, w[b]));
-                }
-            }
-            weight = weight.wrapping_add(1);
         }
     }
     for b in 0..B {
@@ -91,8 +86,8 @@ fn tile<const P: usize, const B: usize>(
 
 #[target_feature(enable = "avx2")]
 pub(super) fn channelwise(from: &Reading, weights: &[Pairs], bias: &Sums, sums: &mut [Sums]) {
-    let places = from.places.chunks(PLACES).zip(sums.chunks_mut(PLACES));
-    for (places, sums) in places {
+    from.check(LANES);
+    for (places, sums) in from.places.chunks(PLACES).zip(sums.chunks_mut(PLACES)) {
         match places.len() {
             1 => channels::<1>(from, weights, bias, places, sums),
             2 => channels::<2>(from, weights, bias, places, sums),
@@ -118,12 +113,11 @@ fn channels<const P: usize>(
         at[p] = at[p].wrapping_add(places[p] as usize + from.channel);
     }
     let mut acc = [load_sums(bias); P];
-    for (&start, weight) in from.starts.iter().zip(weights) {
-        // SAFETY: the block is 32 bytes, aligned.
-        let w = unsafe { _mm256_load_si256((&raw const weight.0).cast()) };
+    for (&step, weight) in from.steps.iter().zip(weights) {
+        let w = load_pairs(weight);
         for p in 0..P {
-            // SAFETY: eight elements from the last start of the last place on end in `x` (`Reading::check`).
-            let x = unsafe { _mm_loadu_si128(at[p].add(start as usize).cast()) };
+            // SAFETY: eight elements at the last step of the last place end in `x` (`Reading::check`).
+            let x = unsafe { _mm_loadu_si128(at[p].add(step as usize).cast()) };
             // The upper half of a widened code meets a weight of 0.
             acc[p] = _mm256_add_epi32(acc[p], _mm256_madd_epi16(_mm256_cvtepi16_epi32(x), w));
         }
@@ -141,7 +135,9 @@ pub(super) fn requantize(sums: &[Sums], area: usize, rule: &Rule, ends: Ends, ou
     let half = [load_wide(&rule.half[0]), load_wide(&rule.half[1])];
     let shift = [load_wide(&rule.shift[0]), load_wide(&rule.shift[1])];
     let ends = set_ends(ends);
-    for (sums, codes) in sums.chunks(area).zip(out.codes.chunks_mut(out.stride)) {
+    // Codes behind a lone block's are the next place's, and are overwritten by it.
+    let whole = out.lanes == LANES || out.lanes == out.stride;
+    for (place, sums) in sums.chunks_exact(area).enumerate() {
         let mut sum = load_sums(&sums[0]);
         for more in &sums[1..] {
             sum = _mm256_max_epi32(sum, load_sums(more));
@@ -155,13 +151,10 @@ pub(super) fn requantize(sums: &[Sums], area: usize, rule: &Rule, ends: Ends, ou
         let rounded = _mm256_blend_epi32::<0b1010_1010>(even, _mm256_slli_epi64::<32>(odd));
         let rounded = _mm256_sign_epi32(rounded, sum);
         let eight = narrow(rounded, ends);
-        if out.lanes == LANES {
-            let codes: &mut [i8; LANES] = codes.first_chunk_mut().expect("room for the block's codes");
-            *codes = eight;
-        } else {
-            for (code, one) in codes[..out.lanes].iter_mut().zip(eight) {
-                *code = one;
-            }
+        let codes = &mut out.codes[place * out.stride..];
+        match codes.first_chunk_mut() {
+            Some(codes) if whole => *codes = eight,
+            _ => codes.iter_mut().zip(&eight[..out.lanes]).for_each(|(code, &one)| *code = one),
         }
     }
 }
@@ -210,6 +203,12 @@ pub(super) fn widen(codes: &[i8], wide: &mut [i16]) {
 #[target_feature(enable = "avx2")]
 pub(super) fn raise(most: &mut [i8], codes: &[i8]) {
     plain::raise(most, codes);
+}
+
+#[target_feature(enable = "avx2")]
+fn load_pairs(pairs: &Pairs) -> __m256i {
+    // SAFETY: these are 32 bytes, aligned to as many.
+    unsafe { _mm256_load_si256((&raw const *pairs).cast()) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -29,7 +29,7 @@ impl Pairs {
     pub const ZERO: Pairs = Pairs([0; 2 * LANES]);
 }
 
-/// Where a convolution reads: for each place, `count` inputs or pairs of inputs from each of `starts` on.
+/// Where a convolution reads: for each of `places`, inputs or pairs of inputs at each of `steps`.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
     /// The image with its padding, widened.
@@ -38,23 +38,17 @@ pub(super) struct Reading<'a> {
     pub places: &'a [u32],
     /// The first channel, behind `places`.
     pub channel: usize,
-    /// Beginnings of runs of elements, behind `places` and `channel`.
-    pub starts: &'a [u32],
-    /// Pairs in a run.
-    pub count: usize,
+    /// What is multiplied with one weight, or pair of weights, after the other: elements behind `places` and `channel`.
+    pub steps: &'a [u32],
 }
 
 impl Reading<'_> {
-    /// Weights of a block of outputs.
-    fn steps(&self) -> usize {
-        self.starts.len() * self.count
-    }
-
-    /// Panics where reading `width` elements from the last of all steps on would end behind `x`: what makes reading by pointers
+    /// Panics where reading `width` elements at the last of all steps would end behind `x`: what makes reading by pointers
     /// sound.
+    #[inline(always)] // into loops that may use vectors
     fn check(&self, width: usize) {
-        let last = |all: &[u32]| all.iter().fold(0, |most, &one| most.max(one)) as usize;
-        let end = last(self.places) + self.channel + last(self.starts) + width;
+        let last = |all: &[u32]| all.iter().fold(0, |most: u32, &one| most.max(one)) as usize;
+        let end = last(self.places) + self.channel + last(self.steps) + width;
         assert!(end <= self.x.len(), "windows end at {end} of {}", self.x.len());
     }
 }
@@ -96,20 +90,20 @@ impl Lanes {
         Lanes::Plain
     }
 
-    /// Sums of products with `weights` [blocks, runs, pairs], beginning with `bias` [blocks]: [blocks, places].
+    /// Sums of products of pairs of inputs with `weights` [blocks, steps], beginning with `bias` [blocks]: [blocks, places].
     ///
     /// Sums may wrap on the way; the last fits 32 bits, which `Linear::check` sees to, so it is exact.
     pub fn products(self, from: &Reading, weights: &[Pairs], bias: &[Sums], sums: &mut [Sums]) {
-        from.check(2 * from.count);
-        assert!(weights.len() == bias.len() * from.steps() && sums.len() == bias.len() * from.places.len());
+        assert!(
+            weights.len() == bias.len() * from.steps.len() && sums.len() == bias.len() * from.places.len()
+        );
         of!(self, products(from, weights, bias, sums));
     }
 
     /// As [`Lanes::products`], one input for each output: eight channels of which each has its own weights
-    /// [runs, 1]; the second halves of pairs are 0. One block: [places].
+    /// [steps]; the second halves of pairs are 0. One block: [places].
     pub fn channelwise(self, from: &Reading, weights: &[Pairs], bias: &Sums, sums: &mut [Sums]) {
-        from.check(LANES);
-        assert!(from.count == 1 && weights.len() == from.steps() && sums.len() == from.places.len());
+        assert!(weights.len() == from.steps.len() && sums.len() == from.places.len());
         of!(self, channelwise(from, weights, bias, sums));
     }
 

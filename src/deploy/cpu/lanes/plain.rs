@@ -4,17 +4,15 @@ use super::{Pairs, Reading, Strided, Sums};
 use crate::deploy::cpu::rule::{Ends, Rule, SumRule};
 
 pub(super) fn products(from: &Reading, weights: &[Pairs], bias: &[Sums], sums: &mut [Sums]) {
-    let blocks = bias.iter().zip(weights.chunks(from.steps()));
+    let blocks = bias.iter().zip(weights.chunks(from.steps.len()));
     for ((bias, weights), sums) in blocks.zip(sums.chunks_mut(from.places.len())) {
         for (&place, sum) in from.places.iter().zip(sums) {
+            let x = &from.x[place as usize + from.channel..];
             *sum = *bias;
-            for (&start, weights) in from.starts.iter().zip(weights.chunks(from.count)) {
-                let x = &from.x[place as usize + from.channel + start as usize..][..2 * from.count];
-                for (x, weights) in x.chunks_exact(2).zip(weights) {
-                    let x = [x[0], x[1]].map(i32::from);
-                    for (sum, w) in sum.0.iter_mut().zip(weights.0.chunks_exact(2)) {
-                        *sum = sum.wrapping_add(x[0] * i32::from(w[0]) + x[1] * i32::from(w[1]));
-                    }
+            for (&step, weights) in from.steps.iter().zip(weights) {
+                let pair = [x[step as usize], x[step as usize + 1]].map(i32::from);
+                for (sum, w) in sum.0.iter_mut().zip(weights.0.chunks_exact(2)) {
+                    *sum = sum.wrapping_add(pair[0] * i32::from(w[0]) + pair[1] * i32::from(w[1]));
                 }
             }
         }
@@ -23,9 +21,10 @@ pub(super) fn products(from: &Reading, weights: &[Pairs], bias: &[Sums], sums: &
 
 pub(super) fn channelwise(from: &Reading, weights: &[Pairs], bias: &Sums, sums: &mut [Sums]) {
     for (&place, sum) in from.places.iter().zip(sums) {
+        let x = &from.x[place as usize + from.channel..];
         *sum = *bias;
-        for (&start, weights) in from.starts.iter().zip(weights) {
-            let x = &from.x[place as usize + from.channel + start as usize..];
+        for (&step, weights) in from.steps.iter().zip(weights) {
+            let x = &x[step as usize..];
             for ((sum, w), &x) in sum.0.iter_mut().zip(weights.0.chunks_exact(2)).zip(x) {
                 *sum = sum.wrapping_add(i32::from(x) * i32::from(w[0]));
             }
