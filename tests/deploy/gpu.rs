@@ -1,7 +1,7 @@
 //! The engine on this machine's adapter, in the kernels that suit it and in those for GPUs, against the plain interpreter.
 
 use proptest::prelude::*;
-use simqat::deploy::{Engine, Function, GpuEngine, Int8Model, Op, Padding, Window};
+use simqat::deploy::{CpuEngine, Engine, Function, GpuEngine, Int8Model, Op, Padding, Window};
 use simqat::gpu::{Gpu, KernelFamily};
 use simqat::kernel::int8::{self, Codes, Factor, Target};
 use simqat::shader::SOURCES;
@@ -250,6 +250,40 @@ fn large_batches_take_other_tiles() {
         let x = b.conv(x, 8, ConvShape { stride: [2, 2], ..ConvShape::square(3).padded(1) });
         b.conv(x, 24, ConvShape::square(1));
         agrees_on_batches(&gpu, &b.finish(), &[1, 40], 3);
+    }
+}
+
+/// A residual network at a size where the interpreter would be slow: both engines, layer by layer.
+#[test]
+fn both_engines_give_the_same_codes() {
+    let mut b = Builder::new(31, &[3, 32, 32]);
+    let relu = ConvShape { activation: Function::Relu, ..ConvShape::square(3).padded(1) };
+    let plain = ConvShape { activation: Function::Identity, ..relu };
+    let x = b.conv(0, 32, ConvShape { stride: [2, 2], ..ConvShape { kernel: [7, 7], ..relu.padded(3) } });
+    let x = b.max_pool(x, Window { kernel: [3; 2], stride: [2; 2], padding: [1; 2] });
+    let a = b.conv(x, 128, relu);
+    let a = b.conv(a, 128, plain);
+    let shortcut = b.conv(x, 128, ConvShape::square(1));
+    let x = b.add(a, shortcut, Function::Relu);
+    let a = b.conv(x, 192, ConvShape { stride: [2, 2], ..relu });
+    let a = b.conv(a, 192, ConvShape { groups: 4, ..plain });
+    let shortcut = b.conv(x, 192, ConvShape { stride: [2, 2], ..ConvShape::square(1) });
+    let x = b.add(a, shortcut, Function::Relu);
+    let x = b.avg_pool(x, Window { kernel: [4; 2], stride: [4; 2], padding: [0; 2] });
+    let x = b.flatten(x);
+    b.dense(x, 100, 8, Function::Identity);
+    let model = b.finish();
+    let codes = Random::new(4).codes(9 * size(&model), 8);
+    let mut cpu = CpuEngine::new(&model).unwrap();
+    let layers = cpu.trace(&codes).unwrap();
+    for gpu in families() {
+        let mut engine = GpuEngine::new(&gpu, &model).unwrap();
+        for (id, codes) in engine.trace(&codes).unwrap().iter().enumerate() {
+            assert!(codes == &layers[id], "layer {id}: {:?}", model.layers[id].shape);
+        }
+        let mut output = Vec::new();
+        engine.run(&codes, &mut output).unwrap();
+        assert!(output == layers[model.output], "the output");
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 pub(super) enum Step {
     /// Nothing: codes stay where they are. A flat tensor lies as it did before it was flat, and whoever takes it knows.
     Stay,
-    Conv(Conv),
+    Conv(Box<Conv>),
     Max(Window),
     Mean {
         zero_point: i8,
@@ -83,7 +83,7 @@ pub(super) fn joined(model: &Int8Model, steps: &[Step]) -> Vec<Option<Step>> {
         if let (Step::Conv(conv), 1, true) = (&steps[source], users, model.output != source)
             && let Some(conv) = conv.pooled(window)
         {
-            joined[source] = Some(Step::Conv(conv));
+            joined[source] = Some(Step::Conv(Box::new(conv)));
             joined[id] = Some(Step::Stay);
         }
     }
@@ -107,12 +107,12 @@ fn step(gpu: &Gpu, model: &Int8Model, layer: &Layer, lie: &[[usize; 3]]) -> Resu
                 groups: *groups,
                 ..dense(linear, from(0), planes, *kernel, zero_point(0), &factors, target)
             };
-            (Step::Conv(Conv::upload(gpu, &numbers)?), planes)
+            (Step::Conv(Box::new(Conv::upload(gpu, &numbers)?)), planes)
         }
         Op::Dense(linear) => {
             let (factors, [c, h, w]) = (factors(model, layer)?, from(0));
             let numbers = dense(linear, [c, h, w], planes, [h, w], zero_point(0), &factors, target);
-            (Step::Conv(Conv::upload(gpu, &numbers)?), planes)
+            (Step::Conv(Box::new(Conv::upload(gpu, &numbers)?)), planes)
         }
         Op::MaxPool2d(w) => (Step::Max(window(w)), planes),
         Op::AvgPool2d(w) => {
