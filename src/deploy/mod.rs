@@ -8,6 +8,8 @@ mod file;
 mod grid;
 mod model;
 mod multiplier;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod packing;
 
 pub use engine::Engine;
