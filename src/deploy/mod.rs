@@ -3,6 +3,8 @@
 //! [`Int8Model`] is the network as data, without a device. This floor knows nothing of training: the feature `deploy`
 //! builds it alone.
 
+#[cfg(feature = "train")]
+mod convert;
 mod engine;
 mod file;
 mod grid;
@@ -11,7 +13,11 @@ mod multiplier;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 mod packing;
+#[cfg(feature = "train")]
+pub mod parity;
 
+#[cfg(feature = "train")]
+pub use convert::{Conversion, convert};
 pub use engine::Engine;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};

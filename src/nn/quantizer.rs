@@ -15,6 +15,16 @@ pub enum QuantizerRule {
     LearnedStep(StepRule),
 }
 
+impl QuantizerRule {
+    /// Bits of a code.
+    pub fn bits(&self) -> u32 {
+        match self {
+            QuantizerRule::Range(rule) => rule.bits,
+            QuantizerRule::LearnedStep(rule) => rule.bits,
+        }
+    }
+}
+
 /// A fake quantizer: its rule, and how many channels have grids of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FakeQuantizer {

@@ -51,7 +51,7 @@ fn each_batch(
     batches: usize,
     mut pass: impl FnMut(&Tensor, u32) -> Result<()>,
 ) -> Result<()> {
-    feed.check_fits(network)?;
+    feed.check_fits(network.name(), network.input_shape(), network.output_shape())?;
     if batches == 0 || batches > feed.whole_batches() {
         return Err(Error::Invalid(format!(
             "{option} = {batches}: it must be at least 1 and at most {}, the batches of {} images that there are",

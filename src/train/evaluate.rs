@@ -5,10 +5,12 @@ use serde::Serialize;
 use super::feed::Feed;
 use super::memory::advised_evaluation;
 use crate::autograd::Var;
+use crate::deploy::Engine;
+use crate::gpu::Gpu;
 use crate::kernel::loss::{ENTRY, HISTORY, tally};
 use crate::nn::Network;
 use crate::ops::softmax_cross_entropy;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 
 /// Classes among which the label is looked for besides the first: with as few classes as these, it is always there.
@@ -45,8 +47,37 @@ impl Evaluation {
 /// # Errors
 /// Where shapes do not fit, a label is no class of the network, the loss is not finite, or the device has failed.
 pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
-    feed.check_fits(network)?;
-    let gpu = network.gpu();
+    feed.check_fits(network.name(), network.input_shape(), network.output_shape())?;
+    measure(network.gpu(), network.name(), network.output_shape().count(), feed, &mut |images| {
+        network.predict(images).map_err(|error| advised_evaluation(error, feed.batch()))
+    })
+}
+
+/// Runs an engine with an integer network over all images of a feed, whose batches are made on `gpu`: the same measure as
+/// [`evaluate`], of the logits that the codes stand for.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_int8(gpu: &Gpu, engine: &mut dyn Engine, feed: &Feed) -> Result<Evaluation> {
+    let model = engine.model();
+    let name = model.name.clone();
+    let [input, output] = [&model.input().shape, &model.output().shape].map(|shape| Shape::from(&shape[..]));
+    feed.check_fits(&name, &input, &output)?;
+    let classes = output.count();
+    measure(gpu, &name, classes, feed, &mut |images| {
+        let logits = engine.predict(&images.read_f32()?)?;
+        Tensor::from_f32(gpu, [logits.len() / classes, classes], &logits)
+    })
+}
+
+/// Counts and loss of the logits [N, classes] that `classify` gives for the batches of a feed.
+fn measure(
+    gpu: &Gpu,
+    name: &str,
+    classes: usize,
+    feed: &Feed,
+    classify: &mut dyn FnMut(&Tensor) -> Result<Tensor>,
+) -> Result<Evaluation> {
     let progress = Feed::progress(gpu)?;
     let history = Tensor::zeros(gpu, [HISTORY, ENTRY], DType::F32)?;
     let mut sizes = vec![feed.batch(); feed.len() / feed.batch()];
@@ -59,8 +90,7 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
             feed.supply(batch)?;
             batch += 1;
             let (images, labels) = feed.gather(&progress, rows)?;
-            let logits = network.predict(&images).map_err(|error| advised_evaluation(error, feed.batch()))?;
-            let logits = Var::constant(logits);
+            let logits = Var::constant(classify(&images)?);
             tally(&softmax_cross_entropy(&logits, &labels)?.rows, &history, &progress, 1)?;
         }
         for (&rows, entry) in round.iter().zip(history.read_f32()?.chunks_exact(ENTRY)) {
@@ -70,15 +100,11 @@ pub fn evaluate(network: &Network, feed: &Feed) -> Result<Evaluation> {
         }
     }
     if !loss.is_finite() {
-        return Err(Error::Diverged(format!(
-            "the loss of {} over the {} images is {loss}",
-            network.name(),
-            feed.len()
-        )));
+        return Err(Error::Diverged(format!("the loss of {name} over the {} images is {loss}", feed.len())));
     }
     Ok(Evaluation {
         correct: correct as usize,
-        in_top5: (network.output_shape().count() > TOP).then_some(in_top5 as usize),
+        in_top5: (classes > TOP).then_some(in_top5 as usize),
         images: feed.len(),
         loss: loss / feed.len() as f64,
     })

@@ -10,8 +10,7 @@ use crate::data::loader::Batch;
 use crate::data::{Loader, LoaderOptions, Order, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::kernel::augment::{Source, gather, unpack};
-use crate::nn::Network;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 
 /// Mean and standard deviation of each channel, of values between 0 and 1.
@@ -153,28 +152,23 @@ impl Feed {
 
     /// Fails where the network takes other images than these, or has no output for one of the labels: on the
     /// device, such a label would read beside its row.
-    pub(super) fn check_fits(&self, network: &Network) -> Result<()> {
+    pub(super) fn check_fits(&self, name: &str, input: &Shape, output: &Shape) -> Result<()> {
         let channels = self.channels;
         let [height, width] = self.size;
-        if network.input_shape()[..] != [channels, height, width] {
+        if input[..] != [channels, height, width] {
             return Err(Error::Shape(format!(
-                "{} takes images of shape {}, and those of the feed have {:?}",
-                network.name(),
-                network.input_shape(),
+                "{name} takes images of shape {input}, and those of the feed have {:?}",
                 [channels, height, width]
             )));
         }
-        let [classes] = network.output_shape()[..] else {
+        let [classes] = output[..] else {
             return Err(Error::Shape(format!(
-                "{} ends in shape {}, and a classifier must end in one number for each class",
-                network.name(),
-                network.output_shape()
+                "{name} ends in shape {output}, and a classifier must end in one number for each class"
             )));
         };
         match self.largest_label {
             (label, picture) if label >= classes => Err(Error::Invalid(format!(
-                "the label of picture {picture} is {label}, outside 0..{classes}, the classes of {}",
-                network.name()
+                "the label of picture {picture} is {label}, outside 0..{classes}, the classes of {name}"
             ))),
             _ => Ok(()),
         }
@@ -288,6 +282,23 @@ impl Feed {
                 unpack(bytes, turns, &self.normalization, rows, [height, width, self.channels])
             }
         }
+    }
+
+    /// Shows all images once, in the order of the data set, the last short batch included: images [rows, C, H, W] and labels
+    /// `[rows]`. Waits for the labels of each.
+    ///
+    /// # Errors
+    /// As [`Feed::supply`] and [`Feed::gather`], and what `look` answers.
+    pub fn each_batch(&self, gpu: &Gpu, mut look: impl FnMut(&Tensor, &[u32]) -> Result<()>) -> Result<()> {
+        let progress = Feed::progress(gpu)?;
+        for batch in 0..self.count.div_ceil(self.batch) {
+            self.supply(batch)?;
+            progress.write_u32(&[batch as u32, 0, 0, 0])?;
+            let rows = self.batch.min(self.count - batch * self.batch);
+            let (images, labels) = self.gather(&progress, rows)?;
+            look(&images, &labels.read_u32()?)?;
+        }
+        Ok(())
     }
 
     /// A fresh count of batches and steps, as [`Feed::gather`] and the tally want it.

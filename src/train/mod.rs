@@ -21,7 +21,7 @@ pub use calibrate::{calibrate, reestimate_batch_norm};
 pub use callback::{
     Callback, EpochReport, Freeze, LossMonitor, MetricsLog, ModelCheckpoint, StepReport, TimeMonitor,
 };
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, evaluate, evaluate_int8};
 pub use feed::{Feed, FeedOptions, Normalization};
 pub use memory::StepMemory;
 pub use options::{RunMode, TrainerOptions};

@@ -82,7 +82,7 @@ impl Trainer {
     /// label, an epoch has fewer batches than a step, or the device has failed.
     pub fn new(network: Network, feed: Feed, options: TrainerOptions) -> Result<Trainer> {
         options.validate()?;
-        feed.check_fits(&network)?;
+        feed.check_fits(network.name(), network.input_shape(), network.output_shape())?;
         if feed.whole_batches() < options.accumulate {
             return Err(Error::Invalid(format!(
                 "train.accumulate = {}: a step takes so many batches, and an epoch has {} of {} images",

@@ -42,3 +42,19 @@ pub fn snapshot(network: &Network) -> Vec<(String, Vec<u32>)> {
     };
     network.parameters().iter().map(|p| (p.name.clone(), bits(&p.tensor))).collect()
 }
+
+/// With values that no initialization gives: scales around 1, shifts, statistics of other data.
+pub fn lived_in(builder: NetworkBuilder, seed: u64) -> Network {
+    let network = builder.build(&gpu(), seed).unwrap();
+    let mut random = Philox::new(seed, 6);
+    for p in network.parameters() {
+        let (floor, spread) = match p.name.rsplit('.').next().unwrap() {
+            "gamma" | "running_var" => (0.6, 0.9),
+            "beta" | "running_mean" | "bias" => (-0.4, 0.8),
+            _ => continue,
+        };
+        let values: Vec<f32> = (0..p.tensor.count()).map(|_| floor + spread * random.uniform()).collect();
+        p.tensor.write_f32(&values).unwrap();
+    }
+    network
+}

@@ -2,7 +2,12 @@
 //!
 //! `cargo test --no-default-features --features deploy --test deploy` runs what needs no GPU.
 
+#[cfg(feature = "train")]
+#[path = "../common/mod.rs"]
+mod common;
+
+#[cfg(feature = "train")]
+mod convert;
 mod file;
 mod models;
-#[allow(dead_code)] // until the engines
 mod oracle;

@@ -10,7 +10,7 @@ mod printing;
 mod resnet;
 mod running;
 
-use common::networks::{images, residual, snapshot};
+use common::networks::{images, lived_in, residual, snapshot};
 use common::{assert_bits, assert_close, gpu};
 use simqat::gpu::Gpu;
 use simqat::kernel::counter::FROZEN;
@@ -43,22 +43,6 @@ fn normed() -> NetworkBuilder {
         .avg_pool2d("mean", 3)
         .flatten("flatten")
         .dense("fc", Dense::new(16, 3))
-}
-
-/// With values that no initialization gives: scales around 1, shifts, statistics of other data.
-fn lived_in(builder: NetworkBuilder, seed: u64) -> Network {
-    let network = builder.build(&gpu(), seed).unwrap();
-    let mut random = Philox::new(seed, 6);
-    for p in network.parameters() {
-        let (floor, spread) = match p.name.rsplit('.').next().unwrap() {
-            "gamma" | "running_var" => (0.6, 0.9),
-            "beta" | "running_mean" | "bias" => (-0.4, 0.8),
-            _ => continue,
-        };
-        let values: Vec<f32> = (0..p.tensor.count()).map(|_| floor + spread * random.uniform()).collect();
-        p.tensor.write_f32(&values).unwrap();
-    }
-    network
 }
 
 fn without_quantizers(network: &Network) -> Vec<(String, Vec<u32>)> {
