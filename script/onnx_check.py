@@ -3,9 +3,8 @@ its graph. Needs onnx, onnxruntime and numpy; script/test makes an environment w
 
 usage: onnx_check.py MODEL.onnx INPUT.f32 OUT_FOLDER [TENSOR ...]
 
-INPUT.f32 has the numbers of a batch, little-endian. Number k of the tensors, the network's own output where none are named, goes to
-OUT_FOLDER/k.bin as it lies in memory. With SIMQAT_ONNX_U8U8=1, ONNX Runtime widens products by its own rewriting of
-signed weights, which makes it exact on x86 processors without VNNI.
+INPUT.f32 has the numbers of a batch, little-endian. Number k of the tensors, the network's own output where none are
+named, goes to OUT_FOLDER/k.bin as it lies in memory.
 """
 
 import json
@@ -33,8 +32,6 @@ options.inter_op_num_threads = 1
 options.log_severity_level = 3  # a warning that the saved graph is this machine's own
 options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 options.optimized_model_filepath = os.path.join(folder, "optimized.onnx")
-if os.environ.get("SIMQAT_ONNX_U8U8") == "1":
-    options.add_session_config_entry("session.x64quantprecision", "1")
 session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 batch = session.get_inputs()[0]

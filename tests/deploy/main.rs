@@ -10,4 +10,6 @@ mod common;
 mod convert;
 mod file;
 mod models;
+#[cfg(feature = "onnx")]
+mod onnx;
 mod oracle;

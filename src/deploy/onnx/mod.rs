@@ -16,7 +16,7 @@ use prost::Message;
 
 pub use float::float_model;
 pub use lint::lint;
-pub use qdq::{CodeType, OnnxOptions, int8_model};
+pub use qdq::{OnnxOptions, WeightType, int8_model};
 
 use super::model::Int8Model;
 use crate::nn::Network;

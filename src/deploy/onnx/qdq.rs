@@ -14,47 +14,48 @@ use crate::Result;
 use crate::deploy::Grid;
 use crate::deploy::model::{Function, Int8Model, Layer, Linear, Op, Padding};
 
-/// How codes are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How an integer network is written.
+///
+/// Activations are codes without sign (the code + 128): for signed ones ONNX Runtime keeps convolutions in f32 on x86.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnnxOptions {
-    /// Of activations. Without sign is what ONNX Runtime's kernels for x86 take; signed ones it rewrites there.
-    pub activations: CodeType,
-    /// Of weights. Signed ones have the zero point 0 that all runtimes expect, but ONNX Runtime's kernels for x86
-    /// processors without VNNI add pairs of products in 16 bits, which cuts off large ones; unsigned weights are exact
-    /// everywhere, and slower there.
-    pub weights: CodeType,
+    /// How weights are written.
+    pub weights: WeightType,
 }
 
-impl Default for OnnxOptions {
-    fn default() -> Self {
-        OnnxOptions { activations: CodeType::Uint8, weights: CodeType::Int8 }
-    }
-}
-
-/// A type of codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeType {
-    /// The code + 128, 8 bits without sign.
+/// How the codes of weights are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WeightType {
+    /// The code + 128 with the zero point 128: exact in ONNX Runtime on every processor.
+    #[default]
     Uint8,
-    /// The code as it is.
+    /// The code with the zero point 0, which some other runtimes ask for.
+    ///
+    /// On x86 processors without VNNI, ONNX Runtime adds pairs of such products in 16 bits, and cuts off what they cannot
+    /// hold: where activations and weights of 8 bits are large, codes are far off. Weights within 7 bits are safe.
     Int8,
 }
 
-impl CodeType {
+impl WeightType {
     fn data_type(self) -> DataType {
         match self {
-            CodeType::Uint8 => DataType::Uint8,
-            CodeType::Int8 => DataType::Int8,
+            WeightType::Uint8 => DataType::Uint8,
+            WeightType::Int8 => DataType::Int8,
         }
     }
 
     /// The byte that stands for a code.
     fn byte(self, code: i8) -> u8 {
         match self {
-            CodeType::Uint8 => code as u8 ^ 0x80,
-            CodeType::Int8 => code as u8,
+            WeightType::Uint8 => unsigned(code),
+            WeightType::Int8 => code as u8,
         }
     }
+}
+
+/// A code + 128.
+fn unsigned(code: i8) -> u8 {
+    code as u8 ^ 0x80
 }
 
 /// The graph of an integer network. [`super::write_int8`] also checks and writes it.
@@ -165,11 +166,11 @@ impl Writer<'_> {
         let [weight, scale, zero_point, value] =
             ["weight", "weight_scale", "weight_zero_point", "weight_value"]
                 .map(|own| tensor(&layer.name, own));
-        let codes = self.options.weights;
-        let bytes = linear.weight.iter().map(|&code| codes.byte(code)).collect();
-        self.graph.bytes(&weight, codes.data_type(), shape, bytes);
+        let ty = self.options.weights;
+        let bytes = linear.weight.iter().map(|&code| ty.byte(code)).collect();
+        self.graph.bytes(&weight, ty.data_type(), shape, bytes);
         self.graph.floats(&scale, &[outputs], &linear.scale);
-        self.graph.bytes(&zero_point, codes.data_type(), &[outputs], vec![codes.byte(0); outputs]);
+        self.graph.bytes(&zero_point, ty.data_type(), &[outputs], vec![ty.byte(0); outputs]);
         let operands = [weight.as_str(), &scale, &zero_point];
         let axis = || vec![("axis", Attribute::Int(0))];
         self.graph.node(&tensor(&weight, "dequantize"), "DequantizeLinear", &operands, &value, axis());
@@ -207,21 +208,20 @@ impl Writer<'_> {
         let [codes, rounded, scale, zero_point] =
             ["codes", "rounded", "scale", "zero_point"].map(|own| tensor(&layer.name, own));
         let clipped = ends != [i8::MIN, i8::MAX];
-        let ty = self.options.activations;
         let graph = &mut self.graph;
         graph.floats(&scale, &[], &[layer.grid.scale]);
-        graph.bytes(&zero_point, ty.data_type(), &[], vec![ty.byte(layer.grid.zero_point)]);
+        graph.bytes(&zero_point, DataType::Uint8, &[], vec![unsigned(layer.grid.zero_point)]);
         let output = if clipped { &rounded } else { &codes };
         let quantize = tensor(&layer.name, "quantize");
         graph.node(&quantize, "QuantizeLinear", &[exact, &scale, &zero_point], output, Vec::new());
         if clipped {
             let [clip, low, high] = ["clip", "low", "high"].map(|own| tensor(&layer.name, own));
             for (name, code) in [(&low, ends[0]), (&high, ends[1])] {
-                graph.bytes(name, ty.data_type(), &[], vec![ty.byte(code)]);
+                graph.bytes(name, DataType::Uint8, &[], vec![unsigned(code)]);
             }
             graph.node(&clip, "Clip", &[&rounded, &low, &high], &codes, Vec::new());
         }
-        graph.describe(&codes, ty.data_type(), &layer.shape);
+        graph.describe(&codes, DataType::Uint8, &layer.shape);
     }
 
     /// What the codes stand for, as the tensor `value`.
