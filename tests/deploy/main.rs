@@ -12,4 +12,6 @@ mod file;
 mod models;
 #[cfg(feature = "onnx")]
 mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_lint;
 mod oracle;

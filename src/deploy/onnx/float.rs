@@ -129,8 +129,7 @@ impl Writer<'_> {
     fn parameter(&mut self, owner: &str, own: &str) -> Result<String> {
         let name = format!("{owner}.{own}");
         let parameter = self.network.parameter(&name);
-        let parameter =
-            parameter.ok_or_else(|| Error::Invalid(format!("the network has no \"{name}\"")))?;
+        let parameter = parameter.ok_or_else(|| Error::Invalid(format!("the network has no \"{name}\"")))?;
         let values = parameter.tensor.read_f32()?;
         self.graph.floats(&name, parameter.tensor.shape(), &values);
         Ok(name)

@@ -77,7 +77,8 @@ pub fn names(model: &ModelProto) -> Result<()> {
 
 /// Quantization for each channel came with opset 13.
 fn opset(model: &ModelProto) -> Result<()> {
-    let version = model.opset_import.iter().find(|set| set.domain().is_empty()).map_or(0, |set| set.version());
+    let version =
+        model.opset_import.iter().find(|set| set.domain().is_empty()).map_or(0, |set| set.version());
     if version < OPSET {
         let message = format!("the operators are of version {version}, and need to be of {OPSET}");
         return Err(broken("the network", "opset", &message));
@@ -133,7 +134,8 @@ fn outputs_are_quantized_once(graph: &Linted, node: &NodeProto) -> Result<()> {
         return Ok(());
     }
     if graph.quantizer_behind(node).is_none() {
-        let message = "its output must go to one QuantizeLinear, or one Relu and then that, and to nothing else";
+        let message =
+            "its output must go to one QuantizeLinear, or one Relu and then that, and to nothing else";
         return Err(broken(node.name(), "outputs_are_quantized_once", message));
     }
     Ok(())
@@ -158,7 +160,10 @@ fn no_quantizer_before_relu(graph: &Linted, node: &NodeProto) -> Result<()> {
         Some(linear) => Err(broken(
             linear.name(),
             "no_quantizer_before_relu",
-            &format!("a quantizer stands between it and the Relu \"{}\", which alone takes its output", node.name()),
+            &format!(
+                "a quantizer stands between it and the Relu \"{}\", which alone takes its output",
+                node.name()
+            ),
         )),
         None => Ok(()),
     }

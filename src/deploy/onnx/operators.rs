@@ -36,8 +36,7 @@ pub fn window_attributes(kernel: [usize; 2], stride: [usize; 2], [y, x]: [usize;
 ///
 /// HardSwish is an operator from opset 14 on; it is written as x * HardSigmoid(x), which is the same.
 pub fn function(graph: &mut Builder, name: &str, function: Function, input: &str, output: &str) {
-    let hard_sigmoid =
-        || vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
+    let hard_sigmoid = || vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
     match function {
         Function::Identity => graph.node(name, "Identity", &[input], output, Vec::new()),
         Function::Relu => graph.node(name, "Relu", &[input], output, Vec::new()),

@@ -110,8 +110,7 @@ impl Writer<'_> {
                     inputs.iter().copied().chain(operands.iter().map(String::as_str)).collect();
                 let Padding { top, left, bottom, right } = conv.padding;
                 let pads = [top, left, bottom, right];
-                let attributes =
-                    conv_attributes(conv.kernel, conv.stride, conv.dilation, pads, conv.groups);
+                let attributes = conv_attributes(conv.kernel, conv.stride, conv.dilation, pads, conv.groups);
                 self.graph.node(name, "Conv", &operands, &exact, attributes);
                 self.finish(layer, &exact);
             }
@@ -126,7 +125,13 @@ impl Writer<'_> {
                 self.finish(layer, &exact);
             }
             Op::MaxPool2d(window) => {
-                graph.node(name, "MaxPool", &inputs, &exact, window_attributes(window.kernel, window.stride, window.padding));
+                graph.node(
+                    name,
+                    "MaxPool",
+                    &inputs,
+                    &exact,
+                    window_attributes(window.kernel, window.stride, window.padding),
+                );
                 self.quantize(layer, &exact, [i8::MIN, i8::MAX]);
             }
             Op::Flatten => {
@@ -152,9 +157,10 @@ impl Writer<'_> {
                 self.quantize(layer, &exact, [low, high]);
             }
         }
-        let users = self.model.layers.iter().filter(|user| {
-            user.inputs.iter().any(|&input| std::ptr::eq(&self.model.layers[input], layer))
-        });
+        let users =
+            self.model.layers.iter().filter(|user| {
+                user.inputs.iter().any(|&input| std::ptr::eq(&self.model.layers[input], layer))
+            });
         if users.count() > 0 {
             self.dequantize(layer, &tensor(name, "value"));
         }
@@ -178,7 +184,8 @@ impl Writer<'_> {
         if linear.bias.iter().any(|&bias| bias != 0) {
             let [bias, scale, zero_point, value] =
                 ["bias", "bias_scale", "bias_zero_point", "bias_value"].map(|own| tensor(&layer.name, own));
-            let scales: Vec<f32> = linear.scale.iter().map(|&weight| bias_scale(input_scale, weight)).collect();
+            let scales: Vec<f32> =
+                linear.scale.iter().map(|&weight| bias_scale(input_scale, weight)).collect();
             self.graph.integers(&bias, &[outputs], &linear.bias);
             self.graph.floats(&scale, &[outputs], &scales);
             self.graph.integers(&zero_point, &[outputs], &vec![0; outputs]);
@@ -226,8 +233,7 @@ impl Writer<'_> {
 
     /// What the codes stand for, as the tensor `value`.
     fn dequantize(&mut self, layer: &Layer, value: &str) {
-        let [codes, scale, zero_point] =
-            ["codes", "scale", "zero_point"].map(|own| tensor(&layer.name, own));
+        let [codes, scale, zero_point] = ["codes", "scale", "zero_point"].map(|own| tensor(&layer.name, own));
         let name = tensor(value, "dequantize");
         self.graph.node(&name, "DequantizeLinear", &[&codes, &scale, &zero_point], value, Vec::new());
     }
