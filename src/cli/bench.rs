@@ -10,6 +10,7 @@ use simqat::train::{Recipe, RunMode};
 use simqat::{Error, Result};
 
 use super::Global;
+use super::bench_infer::{self, InferArgs};
 use super::bench_loader::{self, LoaderArgs};
 use super::console::Console;
 use super::contest::{Heat, Row, table};
@@ -33,6 +34,10 @@ enum Command {
     Step(StepArgs),
     /// Time how fast pictures come from their files to the device, cropped at random, mirrored and normalized
     Loader(LoaderArgs),
+    /// Time a trained network on images: float, simulated and int8 on the adapter, int8 on the processor
+    ///
+    /// Each run begins with values on the host and ends with logits on the host. The configurations take turns.
+    Infer(InferArgs),
 }
 
 #[derive(clap::Args)]
@@ -98,6 +103,7 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     match &args.command {
         Command::Step(args) => step(args, global, console),
         Command::Loader(args) => bench_loader::run(args, global, console),
+        Command::Infer(args) => bench_infer::run(args, global, console),
     }
 }
 

@@ -12,13 +12,15 @@ use simqat::train::{StepMemory, Variant};
 
 use super::checkpoints::{classes_of, history, variant_of};
 use super::console::Console;
+use super::deployed::Saved;
+use super::inspect_int8;
 use super::overrides::Assignments;
 use super::progress::title;
 use super::table::Table;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// A recipe (a file whose name ends with .toml), or a checkpoint
+    /// A recipe (a file whose name ends with .toml), a checkpoint, or an int8 model
     file: PathBuf,
     /// Show the float network: of a recipe, or of a checkpoint that was quantized
     #[arg(long)]
@@ -35,7 +37,13 @@ pub struct Args {
 
 pub fn run(args: &Args, console: &Console) -> Result<()> {
     let is_recipe = args.file.extension().is_some_and(|ending| ending == "toml");
-    let checkpoint = (!is_recipe).then(|| Checkpoint::read(&args.file)).transpose()?;
+    let checkpoint = match is_recipe {
+        true => None,
+        false => match Saved::read(&args.file)? {
+            Saved::Checkpoint(checkpoint) => Some(checkpoint),
+            Saved::Int8(model) => return inspect_int8::show(&args.file, &model, console),
+        },
+    };
     let (recipe, own) = match &checkpoint {
         None => (args.assignments.read(&args.file)?, Variant::SimQat),
         Some(checkpoint) => (args.assignments.recipe_of(checkpoint)?, variant_of(checkpoint)?),

@@ -1,19 +1,25 @@
 //! The command line: arguments, progress, tables. One file for each command; what several of them need is in
-//! `checkpoints`, `console`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
+//! `checkpoints`, `console`, `deployed`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
 
 mod bench;
+mod bench_infer;
 mod bench_loader;
 mod calibrate;
 mod checkpoints;
 mod console;
 mod contest;
+mod convert;
 mod data;
+mod deployed;
 mod eval;
 mod exchange;
+mod infer;
 mod info;
 mod inspect;
+mod inspect_int8;
 mod interrupt;
 mod overrides;
+mod parity;
 mod progress;
 mod results;
 mod run;
@@ -75,11 +81,17 @@ enum Command {
     Run(run::Args),
     /// Train one variant of a recipe, or go on from a checkpoint
     Train(train::Args),
-    /// Measure a checkpoint's accuracy on all test images
+    /// Measure the accuracy of a checkpoint or an int8 model on all test images
     Eval(eval::Args),
     /// Quantize a trained float network without training it
     Calibrate(calibrate::Args),
-    /// Print the network of a recipe or a checkpoint, and options that have no effect on it
+    /// Make an int8 model of a quantized checkpoint
+    Convert(convert::Args),
+    /// Hold an int8 model against the simulated network it comes from, code by code
+    Parity(parity::Args),
+    /// Say what is on pictures
+    Infer(infer::Args),
+    /// Print the network of a recipe, a checkpoint or an int8 model, and options that have no effect on it
     Inspect(inspect::Args),
     /// Take weights from PyTorch: a state dict in a safetensors file becomes a checkpoint
     Import(exchange::ImportArgs),
@@ -112,6 +124,9 @@ fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
         Command::Train(args) => return train::run(args, global, console, start),
         Command::Eval(args) => eval::run(args, global, console),
         Command::Calibrate(args) => calibrate::run(args, global, console),
+        Command::Convert(args) => convert::run(args, global, console),
+        Command::Parity(args) => parity::run(args, global, console),
+        Command::Infer(args) => infer::run(args, global, console),
         Command::Inspect(args) => inspect::run(args, console),
         Command::Import(args) => exchange::import(args, console),
         Command::Export(args) => exchange::export(args, console),

@@ -8,12 +8,13 @@ use simqat::data::Dataset;
 use simqat::gpu::Gpu;
 use simqat::nn::models::ModelInit;
 use simqat::train::checkpoint::Checkpoint;
-use simqat::train::{Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant};
+use simqat::train::{Int8Summary, Job, Outcome, Recipe, RunFolder, StopFlag, Summary, Variant};
 use simqat::{Error, Result};
 
 use super::Global;
 use super::checkpoints::{recipe_of, variant_of};
 use super::console::Console;
+use super::deployed::Trained;
 use super::interrupt::{INTERRUPTED, stop_flag};
 use super::overrides::{Overrides, Places};
 use super::progress::Progress;
@@ -198,11 +199,34 @@ impl Training<'_> {
         summary.first_step_s = summary.first_step_s.or(progress.first_step().map(|t| t.as_secs_f64()));
         match variant {
             Variant::Float => summary.baseline = done.summary,
-            Variant::SimQat => summary.simqat = done.summary,
+            Variant::SimQat => {
+                summary.simqat = done.summary;
+                summary.int8 = self.convert()?;
+            }
         }
         self.folder.write_summary(&summary)?;
         self.summary = Some(summary);
         Ok(None)
+    }
+
+    /// Writes the integer network of the last checkpoint, and measures it.
+    fn convert(&self) -> Result<Option<Int8Summary>> {
+        let Some(path) = self.checkpoints.last() else { return Ok(None) };
+        let checkpoint = Checkpoint::read(path)?;
+        let trained = Trained::of(self.gpu, &checkpoint)?;
+        let conversion = match trained.converted(&checkpoint) {
+            Ok(conversion) => conversion,
+            // The training is as good as before; the sentence says what stands in the way.
+            Err(error) if error.is_bad_input() => {
+                self.console.warn(format!("no int8 model was made: {error}"));
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        conversion.notes.iter().for_each(|note| self.console.warn(note));
+        conversion.model.write(self.folder.int8_model())?;
+        let feed = self.recipe.test_feed(&trained.network, self.data)?;
+        Int8Summary::of(self.gpu, &conversion.model, &feed).map(Some)
     }
 
     fn empty_summary(&self) -> Summary {
@@ -215,6 +239,7 @@ impl Training<'_> {
             first_step_s: None,
             baseline: None,
             simqat: None,
+            int8: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! and readers in other languages.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::SafeTensors;
@@ -19,6 +20,8 @@ use crate::{Error, Result};
 const FAMILY: &str = "simqat-int8-";
 /// The version that is written and read.
 const VERSION: u32 = 1;
+/// Bytes of the longest header that is looked at; ResNet-101's has some ten thousand.
+const MOST_HEADER: u64 = 1 << 24;
 /// Keys of the metadata that are the format's own.
 const OWN: [&str; 3] = ["format", "model", "sha256"];
 
@@ -369,6 +372,25 @@ impl Int8Model {
         model.check()?;
         Ok(model)
     }
+}
+
+/// True for a file that says of itself that it is an int8 model, of whatever version. Whether it is whole,
+/// [`Int8Model::read`] tells.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn is_int8_model(path: impl AsRef<Path>) -> Result<bool> {
+    let path = path.as_ref();
+    let mut file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut start = Vec::new();
+    (&mut file).take(8).read_to_end(&mut start).map_err(Error::io(path))?;
+    let Ok(length) = <[u8; 8]>::try_from(&start[..]) else { return Ok(false) };
+    // No header of ours is longer; what claims more is another file.
+    let length = u64::from_le_bytes(length).min(MOST_HEADER);
+    let mut header = Vec::new();
+    (&mut file).take(length).read_to_end(&mut header).map_err(Error::io(path))?;
+    let key = format!("\"format\":\"{FAMILY}");
+    Ok(header.windows(key.len()).any(|window| window == key.as_bytes()))
 }
 
 fn check_version(format: Option<&str>) -> Result<()> {

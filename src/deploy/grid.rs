@@ -33,9 +33,10 @@ impl Grid {
         let [low, high] = [self.value(self.low), self.value(self.high)];
         // A minimum of maxima, as WGSL's clamp, which sends NaN to an end.
         let inside = value.max(low).min(high);
-        let index = ((inside - low) / self.scale + 0.5).floor();
+        // Never negative, so cutting off is rounding down, and compilers find vectors for it.
+        let index = ((inside - low) / self.scale + 0.5) as i32;
         // From 0 to 255: the sum fits.
-        (i32::from(self.low) + index as i32).min(i32::from(self.high)) as i8
+        (i32::from(self.low) + index).min(i32::from(self.high)) as i8
     }
 
     /// Fails where there is no such grid, in words that go behind the name of a layer.

@@ -5,8 +5,11 @@
 
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod engine;
 mod file;
+#[cfg(feature = "train")]
+mod gpu;
 mod grid;
 mod model;
 mod multiplier;
@@ -18,7 +21,11 @@ pub mod parity;
 
 #[cfg(feature = "train")]
 pub use convert::{Conversion, convert};
+pub use cpu::{CpuEngine, CpuOptions};
 pub use engine::Engine;
+pub use file::is_int8_model;
+#[cfg(feature = "train")]
+pub use gpu::GpuEngine;
 pub use grid::Grid;
 pub use model::{Conv2d, Function, Int8Model, Layer, Linear, Op, Padding, Table, Window};
 pub use multiplier::Multiplier;

@@ -180,6 +180,16 @@ impl Table {
     }
 }
 
+impl Op {
+    /// Its weights, where it has some.
+    pub fn linear(&self) -> Option<&Linear> {
+        match self {
+            Op::Conv2d(Conv2d { linear, .. }) | Op::Dense(linear) => Some(linear),
+            Op::Input | Op::MaxPool2d(_) | Op::AvgPool2d(_) | Op::Flatten | Op::Add | Op::Table(_) => None,
+        }
+    }
+}
+
 impl Window {
     /// Values in a window.
     pub fn area(&self) -> usize {
@@ -366,6 +376,12 @@ impl Int8Model {
             }
             Op::MaxPool2d(window) | Op::AvgPool2d(window) => {
                 let [c, h, w] = image(&from(0).shape)?;
+                // Sums are i32 on every engine.
+                if matches!(layer.op, Op::AvgPool2d(_)) && window.area() > i32::MAX as usize / 255 {
+                    return Err(Error::Invalid(format!(
+                        "a sum over {window:?} could pass 2^31; pool in two steps"
+                    )));
+                }
                 let [h, w] = window.output([h, w])?;
                 vec![c, h, w]
             }

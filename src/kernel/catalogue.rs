@@ -19,6 +19,7 @@ pub fn catalogue() -> Vec<Entry> {
         super::elementwise::variants(),
         super::gemm::variants(),
         super::gradient::variants(),
+        super::int8::variants(),
         super::learned_step::variants(),
         super::loss::variants(),
         super::momentum::variants(),

@@ -10,6 +10,7 @@ pub mod elementwise;
 pub mod gemm;
 pub mod geometry;
 pub mod gradient;
+pub mod int8;
 mod lanes;
 pub mod learned_step;
 pub mod loss;

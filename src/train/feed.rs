@@ -311,8 +311,8 @@ impl Feed {
 }
 
 impl Normalization {
-    /// f32 [C, 2], checked.
-    fn on_device(&self, gpu: &Gpu, channels: usize) -> Result<Tensor> {
+    /// Fails where it is not one for pictures of so many channels.
+    pub(super) fn check(&self, channels: usize) -> Result<()> {
         let Normalization { mean, deviation } = self;
         let usable = mean.iter().chain(deviation).all(|v| v.is_finite()) && !deviation.contains(&0.0);
         if mean.len() != channels || deviation.len() != channels || !usable {
@@ -321,6 +321,13 @@ impl Normalization {
                  each needs a mean and a deviation that is not 0"
             )));
         }
+        Ok(())
+    }
+
+    /// f32 [C, 2], checked.
+    fn on_device(&self, gpu: &Gpu, channels: usize) -> Result<Tensor> {
+        self.check(channels)?;
+        let Normalization { mean, deviation } = self;
         let pairs: Vec<f32> = mean.iter().zip(deviation).flat_map(|(m, d)| [*m, *d]).collect();
         Tensor::from_f32(gpu, [channels, 2], &pairs)
     }

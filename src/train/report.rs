@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::deployment::Int8Summary;
+
 /// A run: the recipe's trainings side by side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
@@ -24,6 +26,9 @@ pub struct Summary {
     /// The quantized one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simqat: Option<TrainingSummary>,
+    /// The integer network that the quantized one stands for; none where it has a layer without an integer form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub int8: Option<Int8Summary>,
 }
 
 /// One training.

@@ -35,7 +35,7 @@ impl Variant {
     }
 }
 
-/// `runs/NAME/`: recipe, metrics, checkpoints, summary, and which pictures could not be decoded.
+/// `runs/NAME/`: recipe, metrics, checkpoints, summary, the integer network, and which pictures could not be decoded.
 pub struct RunFolder {
     path: PathBuf,
     recipe: String,
@@ -71,6 +71,11 @@ impl RunFolder {
     /// Where its checkpoints are.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
+    }
+
+    /// Where its integer network is.
+    pub fn int8_model(&self) -> PathBuf {
+        self.path.join("model.int8.safetensors")
     }
 
     fn skipped(&self) -> PathBuf {
@@ -183,6 +188,7 @@ impl Recipe {
             ("recipe".into(), self.to_toml()?),
             ("data".into(), data.name.clone()),
             ("classes".into(), data.classes.to_string()),
+            ("class_names".into(), serde_json::json!(data.class_names).to_string()),
         ])
     }
 

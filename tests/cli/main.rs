@@ -4,6 +4,7 @@
 mod bad_input;
 mod bench;
 mod data;
+mod deploy;
 mod inspect;
 mod quantization;
 mod training;

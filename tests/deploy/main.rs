@@ -6,9 +6,13 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod allocations;
 #[cfg(feature = "train")]
 mod convert;
+mod cpu;
 mod file;
+#[cfg(feature = "train")]
+mod gpu;
 mod models;
 #[cfg(feature = "onnx")]
 mod onnx;

@@ -145,7 +145,7 @@ impl Builder {
 }
 
 /// A convolution's numbers; stride 1 and no padding unless said.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct ConvShape {
     pub kernel: [usize; 2],
     pub stride: [usize; 2],

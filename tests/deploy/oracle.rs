@@ -31,7 +31,7 @@ pub fn run(model: &Int8Model, input: &[i8]) -> Vec<Vec<i8>> {
                     f64::from(x.layer.grid.scale) / (f64::from(layer.grid.scale) * window.area() as f64);
                 pooled(layer, window, &x, |values| {
                     let zero = i128::from(x.layer.grid.zero_point);
-                    let sum: i128 = values.iter().flatten().map(|&value| i128::from(value) - zero).sum();
+                    let sum: i128 = values.iter().flatten().map(|&value| value - zero).sum();
                     let (mantissa, shift) = fixed(factor, factor);
                     code(layer, rounded(sum * mantissa, shift))
                 })

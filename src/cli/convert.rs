@@ -1,0 +1,93 @@
+//! `simqat convert`
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use simqat::Result;
+use simqat::deploy::{Int8Model, Op};
+use simqat::train::checkpoint::Checkpoint;
+
+use super::Global;
+use super::checkpoints::history;
+use super::console::Console;
+use super::deployed::Trained;
+use super::progress::title;
+use super::session::open;
+use super::table::Table;
+
+/// A quantized network becomes one of integers: int8 weights and activations, int32 sums, no float in between
+///
+/// docs/int8-format.md describes the file.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A checkpoint that was trained with SimQAT, or calibrated
+    checkpoint: PathBuf,
+    /// Write the model to FILE [default: beside the checkpoint, ending in .int8.safetensors]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
+    let checkpoint = Checkpoint::read(&args.checkpoint)?;
+    let trained = Trained::of(&open(global)?, &checkpoint)?;
+    let conversion = trained.converted(&checkpoint)?;
+    let model = &conversion.model;
+    let out = args.out.clone().unwrap_or_else(|| args.checkpoint.with_extension("int8.safetensors"));
+    model.write(&out)?;
+    for note in &conversion.notes {
+        console.warn(note);
+    }
+
+    let float: usize = 4 * trained.network.trainable_count();
+    let size = size_of(&out)?;
+    let mut table = Table::default();
+    table.row(["network", &format!("{}, {} int8 layers", model.name, model.layers.len())]);
+    table.row(["trained", &format!("{}, {}", title(trained.variant), history(&checkpoint))]);
+    table.row(["weights", &format!("{} numbers, {}", weights(model), bits(model))]);
+    table.row(["in f32", &format!("{:.1} kB", float as f64 / 1e3)]);
+    table.row(["int8 file", &format!("{:.1} kB", size as f64 / 1e3)]);
+    table.row(["model", &out.display().to_string()]);
+    console.result(&table.text())?;
+    console.result_json(&json!({
+        "network": model.name,
+        "layers": model.layers.len(),
+        "float_bytes": float,
+        "bytes": size,
+        "notes": conversion.notes,
+        "model": out,
+    }))
+}
+
+fn size_of(path: &Path) -> Result<u64> {
+    Ok(std::fs::metadata(path).map_err(simqat::Error::io(path))?.len())
+}
+
+fn weights(model: &Int8Model) -> usize {
+    model.layers.iter().filter_map(|layer| Some(layer.op.linear()?.weight.len())).sum()
+}
+
+/// How many bits weights have, in words.
+fn bits(model: &Int8Model) -> String {
+    let mut bits: Vec<u32> = model.layers.iter().filter_map(|layer| Some(layer.op.linear()?.bits)).collect();
+    bits.sort_unstable();
+    bits.dedup();
+    let listed: Vec<String> = bits.iter().map(ToString::to_string).collect();
+    format!("{} bits", listed.join(" and "))
+}
+
+/// The word for an operation in tables.
+pub fn operation(op: &Op) -> String {
+    match op {
+        Op::Input => "Input".into(),
+        Op::Conv2d(conv) => {
+            let [height, width] = conv.kernel;
+            format!("Conv2d {height}x{width}")
+        }
+        Op::Dense(_) => "Dense".into(),
+        Op::MaxPool2d(window) => format!("MaxPool2d {}x{}", window.kernel[0], window.kernel[1]),
+        Op::AvgPool2d(window) => format!("AvgPool2d {}x{}", window.kernel[0], window.kernel[1]),
+        Op::Flatten => "Flatten".into(),
+        Op::Add => "Add".into(),
+        Op::Table(table) => format!("{:?}", table.function),
+    }
+}

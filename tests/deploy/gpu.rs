@@ -1,0 +1,404 @@
+//! The engine on this machine's adapter, in the kernels that suit it and in those for GPUs, against the plain interpreter.
+
+use proptest::prelude::*;
+use simqat::deploy::{Engine, Function, GpuEngine, Int8Model, Op, Padding, Window};
+use simqat::gpu::{Gpu, KernelFamily};
+use simqat::kernel::int8::{self, Codes, Factor, Target};
+use simqat::shader::SOURCES;
+use simqat::tensor::{DType, Tensor};
+
+use super::common::{gpu, open, tiled_gpu};
+use super::models::{Builder, ConvShape, Random, lenet5, mixed};
+use super::oracle;
+
+/// Devices of one's own: what other tests ask of a shared one would end up in a recording.
+fn families() -> [Gpu; 2] {
+    [KernelFamily::Auto, KernelFamily::Tiled].map(open)
+}
+
+fn size(model: &Int8Model) -> usize {
+    model.input().shape.iter().product()
+}
+
+/// Codes of each layer for a batch, by the interpreter.
+fn expected(model: &Int8Model, codes: &[i8]) -> Vec<Vec<i8>> {
+    let mut layers = vec![Vec::new(); model.layers.len()];
+    for image in codes.chunks(size(model)) {
+        layers.iter_mut().zip(oracle::run(model, image)).for_each(|(all, own)| all.extend(own));
+    }
+    layers
+}
+
+/// Holds a run, its replay and every layer of a trace against the interpreter.
+fn agrees(engine: &mut GpuEngine, codes: &[i8]) {
+    let model = engine.model().clone();
+    let layers = expected(&model, codes);
+    for (id, (own, expected)) in engine.trace(codes).unwrap().iter().zip(&layers).enumerate() {
+        let layer = &model.layers[id];
+        assert_eq!(own.len(), expected.len(), "layer {id}");
+        let differ = own.iter().zip(expected).filter(|(a, b)| a != b).count();
+        if let Some(first) = (0..own.len()).find(|&k| own[k] != expected[k]) {
+            panic!(
+                "layer {id} {:?} from {:?}: {differ} of {} codes differ, first {first}: {}, expected {}",
+                layer.shape,
+                layer.inputs,
+                own.len(),
+                own[first],
+                expected[first]
+            );
+        }
+    }
+    let mut output = vec![1; 3];
+    for _ in 0..2 {
+        engine.run(codes, &mut output).unwrap();
+        assert!(output == layers[model.output], "the output differs where each layer agrees");
+    }
+}
+
+/// Random codes, then the same engine on the ends of all codes.
+fn agrees_on_batches(gpu: &Gpu, model: &Int8Model, batches: &[usize], seed: u64) {
+    let mut engine = GpuEngine::new(gpu, model).unwrap();
+    let mut random = Random::new(seed);
+    for &images in batches {
+        agrees(&mut engine, &random.codes(images * size(model), 8));
+    }
+    let mut ends = vec![i8::MIN; size(model)];
+    agrees(&mut engine, &ends);
+    ends.iter_mut().enumerate().for_each(|(k, code)| *code = if k % 3 == 0 { i8::MIN } else { i8::MAX });
+    agrees(&mut engine, &ends);
+}
+
+#[test]
+fn lenet5_gives_the_interpreters_codes() {
+    for gpu in families() {
+        agrees_on_batches(&gpu, &lenet5(1), &[1, 3, 8], 5);
+    }
+}
+
+#[test]
+fn every_kind_of_layer_gives_the_interpreters_codes() {
+    for gpu in families() {
+        for seed in 1..4 {
+            agrees_on_batches(&gpu, &mixed(seed), &[1, 3, 8], seed);
+        }
+    }
+}
+
+/// Convolutions whose channels do not fill words, in groups that do and that do not, over odd planes.
+fn any_conv() -> impl Strategy<Value = (u64, [usize; 2], usize, usize, ConvShape)> {
+    let groups = prop_oneof![3 => Just(1usize), 1 => 2usize..5];
+    let window = (1usize..5, 1usize..9, 1usize..4, 1usize..4, 1usize..3, 1usize..3);
+    let padding = (0usize..4, 0usize..4, 0usize..4, 0usize..4);
+    let channels = prop_oneof![2 => 1usize..7, 1 => Just(4usize), 1 => Just(8usize)];
+    (any::<u64>(), [1usize..14, 1usize..20], channels.clone(), channels, groups, window, padding).prop_map(
+        |(seed, plane, c, o, groups, (kh, kw, sy, sx, dy, dx), (top, left, bottom, right))| {
+            let padding = Padding { top, left, bottom, right };
+            // Where a kernel is larger than the padded plane, the plane grows.
+            let [h, w] = plane;
+            let (h, w) = (h.max((kh - 1) * dy + 1), w.max((kw - 1) * dx + 1));
+            let shape = ConvShape {
+                kernel: [kh, kw],
+                stride: [sy, sx],
+                dilation: [dy, dx],
+                padding,
+                groups,
+                ..ConvShape::square(1)
+            };
+            (seed, [h, w], c * groups, o * groups, shape)
+        },
+    )
+}
+
+#[test]
+fn convolutions_of_any_shape() {
+    let families = families();
+    let config = ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |((seed, [h, w], c, o, shape) in any_conv())| {
+        let mut b = Builder::new(seed, &[c, h, w]);
+        b.conv(0, o, shape);
+        let model = b.finish();
+        for gpu in &families {
+            agrees_on_batches(gpu, &model, &[2], seed);
+        }
+    });
+}
+
+/// A convolution of `channels` channels whose sums stay within the codes.
+fn deep(channels: usize, groups: usize, kernel: usize) -> Int8Model {
+    let mut b = Builder::new(7, &[channels, kernel, kernel + 3]);
+    b.conv(0, 8 * groups, ConvShape { groups, ..ConvShape::square(kernel) });
+    b.model
+}
+
+/// More products than f32 adds up exactly, all of them as large as products are, and sums at every distance from them.
+#[test]
+fn long_sums_of_the_largest_products_are_exact() {
+    for (channels, groups, kernel) in
+        [(1021, 1, 1), (2052, 1, 1), (300, 1, 3), (9, 1, 16), (2400, 2, 1), (3, 1, 23)]
+    {
+        let mut model = deep(channels, groups, kernel);
+        let zero_point = model.layers[0].grid.zero_point;
+        let Op::Conv2d(conv) = &mut model.layers[1].op else { panic!("a convolution") };
+        conv.linear.weight.fill(i8::MIN);
+        let inputs = conv.linear.weight.len() / conv.linear.scale.len();
+        // Where every code is -128, the sum is 128 for each input and its distance from zero; the bias takes it away
+        // but for a few, and the scale makes a code of each unit.
+        let reach = inputs as i32 * 128 * (128 + i32::from(zero_point));
+        conv.linear.bias = (0..8 * groups as i32).map(|k| k * 3 - 11 - reach).collect();
+        let scale = model.layers[1].grid.scale / model.layers[0].grid.scale;
+        let Op::Conv2d(conv) = &mut model.layers[1].op else { panic!("a convolution") };
+        conv.linear.scale.fill(scale);
+        model.check().unwrap();
+        for gpu in families() {
+            let mut engine = GpuEngine::new(&gpu, &model).unwrap();
+            let mut codes = vec![i8::MIN; size(&model)];
+            agrees(&mut engine, &codes);
+            // One code more is 128 units less.
+            let middle = codes.len() / 2;
+            codes[middle] += 1;
+            agrees(&mut engine, &codes);
+        }
+    }
+}
+
+/// Flat codes lie as they did before they were flat: every layer that may take them, and what gives them out.
+#[test]
+fn flat_codes_are_found_wherever_they_lie() {
+    let mut flat_output = Builder::new(3, &[5, 3, 4]);
+    flat_output.flatten(0);
+
+    let mut looked_up = Builder::new(4, &[6, 2, 3]);
+    let x = looked_up.flatten(0);
+    let x = looked_up.table(x, Function::Tanh);
+    let x = looked_up.flatten(x);
+    looked_up.dense(x, 9, 8, Function::Relu);
+
+    // One side lies in planes, the other in features, in both orders; then both in planes.
+    let mut added = Builder::new(5, &[3, 5, 2]);
+    let flat = added.flatten(0);
+    let dense = added.dense(flat, 30, 8, Function::Identity);
+    let a = added.add(flat, dense, Function::Identity);
+    let b = added.add(a, flat, Function::Relu);
+    let c = added.add(flat, flat, Function::Relu6);
+    let d = added.add(c, b, Function::Identity);
+    added.dense(d, 3, 8, Function::Identity);
+
+    // A flat input, and a plane too large for products in f32.
+    let mut flat_input = Builder::new(6, &[37]);
+    flat_input.dense(0, 6, 8, Function::Identity);
+    let mut large = Builder::new(8, &[2, 33, 20]);
+    let x = large.flatten(0);
+    large.dense(x, 5, 8, Function::Identity);
+
+    let models = [flat_output, looked_up, added, flat_input, large].map(Builder::finish);
+    for gpu in families() {
+        for model in &models {
+            agrees_on_batches(&gpu, model, &[1, 3], 9);
+        }
+    }
+}
+
+#[test]
+fn windows_of_any_shape() {
+    let windows = [
+        Window { kernel: [2, 3], stride: [1, 2], padding: [0, 1] },
+        Window { kernel: [2, 2], stride: [3, 3], padding: [1, 1] },
+        Window { kernel: [5, 1], stride: [1, 1], padding: [2, 0] },
+        Window { kernel: [9, 7], stride: [1, 1], padding: [0, 0] },
+    ];
+    for gpu in families() {
+        for (seed, window) in windows.into_iter().enumerate() {
+            let mut b = Builder::new(seed as u64, &[6, 9, 7]);
+            b.max_pool(0, window);
+            b.avg_pool(0, window);
+            agrees_on_batches(&gpu, &b.finish(), &[1, 2], 3);
+        }
+    }
+}
+
+/// Pooling that the convolution before it does, over planes that windows do not fill; and where it cannot, since others take
+/// the codes, too, or windows overlap or are large.
+#[test]
+fn pooling_joined_with_a_convolution_keeps_the_same_codes() {
+    let side_by_side = |y, x| Window { kernel: [y, x], stride: [y, x], padding: [0; 2] };
+    let mut b = Builder::new(21, &[5, 21, 47]);
+    let x = b.conv(0, 9, ConvShape { activation: Function::Relu, ..ConvShape::square(3).padded(1) });
+    let x = b.max_pool(x, side_by_side(2, 2));
+    let x = b.conv(x, 8, ConvShape { stride: [1, 2], ..ConvShape::square(2) });
+    let x = b.max_pool(x, side_by_side(1, 3));
+    let x = b.conv(x, 8, ConvShape { groups: 2, ..ConvShape::square(1) });
+    let x = b.max_pool(x, side_by_side(4, 1));
+    let shared = b.conv(x, 8, ConvShape { groups: 8, ..ConvShape::square(1) });
+    let _ = b.max_pool(shared, side_by_side(1, 1));
+    let both = b.conv(shared, 6, ConvShape::square(1));
+    let _ = b.max_pool(both, side_by_side(2, 1));
+    let x = b.add(both, both, Function::Identity);
+    let x = b.conv(x, 4, ConvShape::square(1));
+    b.max_pool(x, Window { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
+    let model = b.finish();
+    for gpu in families() {
+        agrees_on_batches(&gpu, &model, &[1, 5, 40], 6);
+    }
+}
+
+/// The larger sizes of real networks: many images, wide rows, tiles of every kind.
+#[test]
+fn large_batches_take_other_tiles() {
+    for gpu in families() {
+        let mut b = Builder::new(11, &[3, 16, 32]);
+        let x = b.conv(0, 16, ConvShape::square(3).padded(1));
+        let x = b.conv(x, 8, ConvShape { stride: [2, 2], ..ConvShape::square(3).padded(1) });
+        b.conv(x, 24, ConvShape::square(1));
+        agrees_on_batches(&gpu, &b.finish(), &[1, 40], 3);
+    }
+}
+
+#[test]
+fn recordings_of_several_batch_sizes_come_and_go() {
+    let (model, mut random) = (mixed(1), Random::new(2));
+    let mut engine = GpuEngine::new(&open(KernelFamily::Auto), &model).unwrap();
+    let mut output = Vec::new();
+    for images in [1, 2, 3, 4, 5, 6, 1, 2, 6, 1] {
+        let codes = random.codes(images * size(&model), 8);
+        engine.run(&codes, &mut output).unwrap();
+        assert!(output == expected(&model, &codes)[model.output], "{images} images");
+    }
+}
+
+#[test]
+fn wrong_numbers_of_codes_are_refused() {
+    let mut engine = GpuEngine::new(&open(KernelFamily::Auto), &lenet5(1)).unwrap();
+    for count in [0, 1023, 1025] {
+        let message = engine.run(&vec![0; count], &mut Vec::new()).unwrap_err().to_string();
+        assert!(message.contains(&count.to_string()) && message.contains("1024"), "{message}");
+        assert!(engine.trace(&vec![0; count]).is_err());
+    }
+    // And the engine still runs.
+    agrees(&mut engine, &[1; 1024]);
+}
+
+/// The requantizer's own shader text in a kernel that does nothing else.
+fn rescale(gpu: &Gpu, sums: &[i32], mantissas: &[u32], shifts: &[u32]) -> Vec<i32> {
+    let source = SOURCES.iter().find(|(path, _)| *path == "deploy/requantize.wgsl").unwrap().1;
+    let text = format!(
+        "{source}
+@group(0) @binding(0) var<storage, read> sums: array<vec4<i32>>;
+@group(0) @binding(1) var<storage, read> mantissas: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> shifts: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read_write> rescaled: array<vec4<i32>>;
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+  if (id.x < arrayLength(&rescaled)) {{ rescaled[id.x] = rescale(sums[id.x], mantissas[id.x], shifts[id.x]); }}
+}}"
+    );
+    let words = |values: &[u32]| Tensor::from_u32(gpu, [values.len()], values).unwrap();
+    let bits: Vec<u32> = sums.iter().map(|&sum| sum as u32).collect();
+    let output = Tensor::empty(gpu, [sums.len()], DType::U32).unwrap();
+    gpu.launch_source("requantize", &text)
+        .bind(words(&bits).buffer())
+        .bind(words(mantissas).buffer())
+        .bind(words(shifts).buffer())
+        .bind(output.buffer())
+        .threads(sums.len() as u64 / 4, 64)
+        .unwrap();
+    output.read_u32().unwrap().into_iter().map(|word| word as i32).collect()
+}
+
+#[test]
+fn ten_million_products_are_rounded_as_in_128_bits() {
+    const CHUNK: usize = 1 << 20;
+    let mut random = Random::new(12);
+    let ends = [
+        0,
+        1,
+        -1,
+        2,
+        3,
+        -3,
+        i32::MIN,
+        i32::MIN + 1,
+        i32::MAX,
+        i32::MAX - 1,
+        1 << 16,
+        -(1 << 16),
+        0xffff,
+        1 << 30,
+    ];
+    let mantissas = [
+        0,
+        1 << 30,
+        (1 << 30) + 1,
+        (1 << 31) - 1,
+        (1 << 31) - 2,
+        0x5555_5555,
+        0x7fff_0000,
+        0x4000_ffff,
+        1,
+        0xffff,
+    ];
+    for chunk in 0..10 {
+        let (mut sums, mut factors, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
+        for place in 0..CHUNK {
+            let bits = random.next();
+            // Sums of every size; and every pair of ends with every shift.
+            let (sum, mantissa, shift) = if chunk == 0 {
+                let (sum, rest) = (ends[place % ends.len()], place / ends.len());
+                (sum, mantissas[rest % mantissas.len()], (rest / mantissas.len() % 62 + 1) as u32)
+            } else {
+                let sum = (bits >> 32) as i32 >> (bits & 31);
+                (sum, (1 << 30) | (random.next() >> 34) as u32, (bits >> 5) as u32 % 62 + 1)
+            };
+            sums.push(sum);
+            factors.push(mantissa);
+            shifts.push(shift);
+        }
+        let rescaled = rescale(&gpu(), &sums, &factors, &shifts);
+        for k in 0..CHUNK {
+            let product = i128::from(sums[k]) * i128::from(factors[k]);
+            let expected = oracle::rounded(product, shifts[k]).clamp(i32::MIN.into(), i32::MAX.into());
+            assert_eq!(
+                i128::from(rescaled[k]),
+                expected,
+                "{} times {} over 2^{}",
+                sums[k],
+                factors[k],
+                shifts[k]
+            );
+        }
+    }
+}
+
+/// Every code with every other, in factors of any two sizes.
+#[test]
+fn sums_of_two_products_are_rounded_once() {
+    let pairs: Vec<(i8, i8)> =
+        (i8::MIN..=i8::MAX).flat_map(|a| (i8::MIN..=i8::MAX).map(move |b| (a, b))).collect();
+    let left: Vec<i8> = pairs.iter().map(|pair| pair.0).collect();
+    let right: Vec<i8> = pairs.iter().map(|pair| pair.1).collect();
+    let mut random = Random::new(3);
+    for gpu in [gpu(), tiled_gpu()] {
+        for round in 0..40 {
+            let large = [1 << 30, (1 << 31) - 1, (1 << 30) + (random.next() >> 34) as u32][round % 3];
+            let small = [large, 0, 1, large >> (random.next() % 31)][round % 4];
+            let shift = [1, 62, 31, 32, 33, random.between(1, 62) as u32][round % 6];
+            let factors = [large, small].map(|mantissa| Factor { mantissa, shift });
+            let mut code = || random.between(-128, 127) as i8;
+            let zero_points = if round % 5 == 0 { [i8::MIN, i8::MAX] } else { [code(), code()] };
+            let target = Target { zero_point: code(), ends: [-128, 127] };
+            let shape = [1, 256, 16, 16];
+            let [a, b] = [&left, &right].map(|codes| Codes::upload(&gpu, shape, codes).unwrap());
+            let sums = int8::add([&a, &b], zero_points, factors, target).unwrap().read().unwrap();
+            for (k, &(a, b)) in pairs.iter().enumerate() {
+                let apart = |code: i8, zero_point: i8| i128::from(code) - i128::from(zero_point);
+                let product = apart(a, zero_points[0]) * i128::from(large)
+                    + apart(b, zero_points[1]) * i128::from(small);
+                let expected = oracle::rounded(product, shift) + i128::from(target.zero_point);
+                assert_eq!(
+                    i128::from(sums[k]),
+                    expected.clamp(-128, 127),
+                    "{a} and {b} apart from {zero_points:?} with {factors:?}"
+                );
+            }
+        }
+    }
+}
