@@ -13,6 +13,8 @@ mod gpu;
 mod grid;
 mod model;
 mod multiplier;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 mod packing;
 #[cfg(feature = "train")]
 pub mod parity;

@@ -14,4 +14,8 @@ mod file;
 #[cfg(feature = "train")]
 mod gpu;
 mod models;
+#[cfg(feature = "onnx")]
+mod onnx;
+#[cfg(feature = "onnx")]
+mod onnx_lint;
 mod oracle;
