@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use serde_json::json;
 use simqat::Result;
+use simqat::deploy::onnx::{OnnxOptions, WeightType, write_int8};
 use simqat::deploy::{Int8Model, Op};
 use simqat::train::checkpoint::Checkpoint;
 
@@ -25,6 +27,30 @@ pub struct Args {
     /// Write the model to FILE [default: beside the checkpoint, ending in .int8.safetensors]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write it to FILE too for ONNX Runtime, as QuantizeLinear / DequantizeLinear pairs
+    #[arg(long, value_name = "FILE")]
+    onnx: Option<PathBuf>,
+    /// How weights are written there
+    #[arg(long, value_name = "TYPE", value_enum, default_value_t = OnnxWeights::Uint8, requires = "onnx")]
+    onnx_weights: OnnxWeights,
+}
+
+/// `--onnx-weights`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnnxWeights {
+    /// With the zero point 128: exact in ONNX Runtime on every processor
+    Uint8,
+    /// With the zero point 0, as some other runtimes ask; in ONNX Runtime exact where the processor has VNNI
+    Int8,
+}
+
+impl From<OnnxWeights> for WeightType {
+    fn from(weights: OnnxWeights) -> Self {
+        match weights {
+            OnnxWeights::Uint8 => WeightType::Uint8,
+            OnnxWeights::Int8 => WeightType::Int8,
+        }
+    }
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
@@ -34,6 +60,9 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let model = &conversion.model;
     let out = args.out.clone().unwrap_or_else(|| args.checkpoint.with_extension("int8.safetensors"));
     model.write(&out)?;
+    if let Some(path) = &args.onnx {
+        write_int8(model, &OnnxOptions { weights: args.onnx_weights.into() }, path)?;
+    }
     for note in &conversion.notes {
         console.warn(note);
     }
@@ -47,6 +76,9 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     table.row(["in f32", &format!("{:.1} kB", float as f64 / 1e3)]);
     table.row(["int8 file", &format!("{:.1} kB", size as f64 / 1e3)]);
     table.row(["model", &out.display().to_string()]);
+    if let Some(path) = &args.onnx {
+        table.row(["ONNX", &format!("{}, {:.1} kB", path.display(), size_of(path)? as f64 / 1e3)]);
+    }
     console.result(&table.text())?;
     console.result_json(&json!({
         "network": model.name,
@@ -55,6 +87,7 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
         "bytes": size,
         "notes": conversion.notes,
         "model": out,
+        "onnx": args.onnx,
     }))
 }
 

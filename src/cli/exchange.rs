@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 use simqat::data::{DataOptions, KnownSet};
+use simqat::deploy::onnx::write_float;
 use simqat::gpu::Gpu;
 use simqat::nn::{Layer, Network};
 use simqat::train::checkpoint::{Checkpoint, save_network_with};
@@ -105,14 +106,18 @@ fn classes_in(recipe: &Recipe, file: &StateDict) -> Result<usize> {
     })
 }
 
-/// A checkpoint's weights as a state dict
+/// A checkpoint's weights as a state dict, or its float network for ONNX Runtime
 #[derive(clap::Args)]
 pub struct ExportArgs {
     /// A checkpoint of a float or a quantized network
     checkpoint: PathBuf,
     /// Write the state dict to FILE, as safetensors
+    #[arg(long, value_name = "FILE", required_unless_present = "onnx")]
+    out: Option<PathBuf>,
+    /// Write the float network to FILE, as ONNX; of a quantized checkpoint, without its quantizers (with them:
+    /// `simqat convert --onnx`)
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    onnx: Option<PathBuf>,
 }
 
 pub fn export(args: &ExportArgs, console: &Console) -> Result<()> {
@@ -121,20 +126,30 @@ pub fn export(args: &ExportArgs, console: &Console) -> Result<()> {
     let classes = classes_of(&recipe, Some(&checkpoint), None, &DataOptions::default())?;
     let network = recipe.blank_network(&Gpu::noop(), classes, variant)?;
     checkpoint.load_into(&network)?;
-    let left_out = weights::export(&network, &args.out)?;
+    let left_out = args.out.as_ref().map(|path| weights::export(&network, path)).transpose()?;
+    if let Some(path) = &args.onnx {
+        let float = recipe.blank_network(network.gpu(), classes, Variant::Float)?;
+        checkpoint.load_into(&float)?;
+        write_float(&float, path)?;
+    }
 
     let mut table = Table::default();
     table.row(["network", &describe(&network, classes)]);
     table.row(["trained", &format!("{}, {}", title(variant), history(&checkpoint))]);
-    if left_out > 0 {
+    if let Some(left_out @ 1..) = left_out {
         table.row(["left out", &format!("{left_out} tensors of quantizers, which PyTorch has no names for")]);
     }
-    table.row(["weights", &args.out.display().to_string()]);
+    for (kind, path) in [("weights", &args.out), ("ONNX", &args.onnx)] {
+        if let Some(path) = path {
+            table.row([kind, &path.display().to_string()]);
+        }
+    }
     console.result(&table.text())?;
     console.result_json(&json!({
         "network": network.name(),
         "variant": variant.name(),
         "left_out": left_out,
         "weights": args.out,
+        "onnx": args.onnx,
     }))
 }

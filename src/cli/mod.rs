@@ -95,7 +95,7 @@ enum Command {
     Inspect(inspect::Args),
     /// Take weights from PyTorch: a state dict in a safetensors file becomes a checkpoint
     Import(exchange::ImportArgs),
-    /// Give a checkpoint's weights to PyTorch, as a state dict in a safetensors file
+    /// Give a checkpoint's weights to PyTorch, as a state dict in a safetensors file, or its float network to ONNX Runtime
     Export(exchange::ExportArgs),
     /// Measure how fast this machine is
     Bench(bench::Args),

@@ -30,7 +30,7 @@ pub struct Layer {
     pub op: Op,
     /// The layers whose codes it takes.
     pub inputs: Vec<usize>,
-    /// Shape of its codes without the batch: [C, H, W] or [features].
+    /// Shape of its codes without the batch: [C, H, W] or `[features]`.
     pub shape: Vec<usize>,
     /// What its codes stand for.
     pub grid: Grid,

@@ -111,7 +111,7 @@ impl<'a> Comparison<'a> {
         Ok(Comparison { network, conversion, engines, found })
     }
 
-    /// Compares on a batch of images x [N, C, H, W] with their labels [N].
+    /// Compares on a batch of images x [N, C, H, W] with their labels `[N]`.
     ///
     /// # Errors
     /// Where shapes do not fit, or the device has failed.

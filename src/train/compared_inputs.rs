@@ -21,7 +21,7 @@ pub struct ComparedInputs {
 }
 
 impl ComparedInputs {
-    /// A batch of images [N, C, H, W], labels [N], and what came of them.
+    /// A batch of images [N, C, H, W], labels `[N]`, and what came of them.
     ///
     /// # Errors
     /// Where the device has failed.
@@ -37,7 +37,7 @@ impl ComparedInputs {
         Ok(())
     }
 
-    /// Writes a safetensors file: `images` f32 [N, C, H, W]; `labels`, `simulated` and `int8`, u32 [N].
+    /// Writes a safetensors file: `images` f32 [N, C, H, W]; `labels`, `simulated` and `int8`, u32 `[N]`.
     ///
     /// # Errors
     /// Where the disk refuses.

@@ -33,6 +33,17 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
     let beside = place.path("runs/tiny/checkpoints/float-8-calibrated.int8.safetensors");
     assert!(std::fs::read(beside).unwrap() == std::fs::read(place.path(MODEL)).unwrap());
 
+    // For ONNX Runtime, the integers and the float network; what is in them, tests/deploy/onnx.rs looks at.
+    place
+        .run(&["convert", CALIBRATED, "--out", MODEL, "--onnx", "int8.onnx", "--onnx-weights", "int8"])
+        .succeeded();
+    let exported = place.run(&["export", CALIBRATED, "--onnx", "float.onnx"]).succeeded().stdout;
+    assert_says(&exported, &["LeNet5", "float.onnx"]);
+    let size = |file: &str| std::fs::metadata(place.path(file)).unwrap().len();
+    assert!(size("int8.onnx") < 80_000 && size("float.onnx") > 4 * 61684);
+    place.refused(2, &["convert", CALIBRATED, "--onnx-weights", "int8"], &["--onnx <FILE>"]);
+    place.refused(2, &["export", CALIBRATED], &["--out <FILE>"]);
+
     let simulated = place.run(&["eval", CALIBRATED, "--json"]).succeeded().json();
     let [cpu, gpu] = ["cpu", "gpu"].map(|device| {
         let done = place.run(&["eval", MODEL, "--device", device, "--json"]).succeeded().json();

@@ -182,8 +182,7 @@ fn what_cannot_be_converted_is_named_with_what_to_do() {
     let message = refused(&SimQat::default().for_layers("fc1", skip), lenet5(10, ModelInit::He));
     assert!(message.contains("\"fc1\"") && message.contains("skip"), "{message}");
 
-    let mut apart = SimQat::default();
-    apart.enable_fusion = false;
+    let apart = SimQat { enable_fusion: false, ..SimQat::default() };
     let message = refused(&apart, convbn(10));
     assert!(message.contains("\"bn1\"") && message.contains("enable_fusion"), "{message}");
 

@@ -93,7 +93,13 @@ enum Value {
     /// Codes of that layer.
     Codes(usize),
     /// It is computed but not rounded yet: the quantizer is behind its next layer, or each consumer has one.
-    Pending(Pending),
+    Pending(Box<Pending>),
+}
+
+impl Value {
+    fn pending(pending: Pending) -> Value {
+        Value::Pending(Box::new(pending))
+    }
 }
 
 #[derive(Clone)]
@@ -199,7 +205,7 @@ impl Walk<'_> {
             Value::Codes(from) => {
                 self.table(&format!("{}.{}", node.name, slot.name()), from, Function::Identity)
             }
-            Value::Pending(pending) => pending,
+            Value::Pending(pending) => *pending,
         };
         Ok(Value::Codes(self.settle(&pending, grid, (id, slot))?))
     }
@@ -208,7 +214,7 @@ impl Walk<'_> {
     fn computed(&mut self, id: NodeId, node: &Node, inputs: &[Value]) -> Result<Value> {
         let shape = |shape: &Shape| shape[..].to_vec();
         let ready = |op: Op, inputs: Vec<usize>| {
-            Value::Pending(Pending {
+            Value::pending(Pending {
                 name: node.name.clone(),
                 op,
                 inputs,
@@ -228,7 +234,7 @@ impl Walk<'_> {
         };
         match &node.layer {
             NnLayer::Input => match ready(Op::Input, Vec::new()) {
-                Value::Pending(pending) => Ok(Value::Pending(Pending { chain: Vec::new(), ..pending })),
+                Value::Pending(pending) => Ok(Value::pending(Pending { chain: Vec::new(), ..*pending })),
                 codes => Ok(codes),
             },
             NnLayer::Conv2d(conv) => {
@@ -250,7 +256,7 @@ impl Walk<'_> {
             ),
             NnLayer::Activation(kind) => match (&inputs[0], function(*kind)) {
                 (Value::Codes(from), function) => {
-                    Ok(Value::Pending(Pending { chain: vec![id], ..self.table(&node.name, *from, function) }))
+                    Ok(Value::pending(Pending { chain: vec![id], ..self.table(&node.name, *from, function) }))
                 }
                 (Value::Pending(before), activation @ (Function::Relu | Function::Relu6))
                     if before.activation == Function::Identity
@@ -258,7 +264,7 @@ impl Walk<'_> {
                         && before.op != Op::Input =>
                 {
                     let chain = [&before.chain[..], &[id]].concat();
-                    Ok(Value::Pending(Pending { activation, chain, ..before.clone() }))
+                    Ok(Value::pending(Pending { activation, chain, ..(**before).clone() }))
                 }
                 (Value::Pending(_), function) => refuse(format!(
                     "{function:?} takes sums that were not rounded, which integers can do for ReLU and ReLU6 behind one \
@@ -273,7 +279,7 @@ impl Walk<'_> {
                 // The largest value rounded is the largest of the rounded values.
                 Value::Pending(before) => {
                     let moves = [&before.moves[..], &[id]].concat();
-                    Ok(Value::Pending(Pending { moves, ..before.clone() }))
+                    Ok(Value::pending(Pending { moves, ..(**before).clone() }))
                 }
             },
             NnLayer::AvgPool2d { window: w, count_padding } => {
