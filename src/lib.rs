@@ -1,12 +1,17 @@
 //! simqat: quantization-aware training on any GPU, through wgpu on Vulkan, Metal and DX12.
 //!
-//! - [`gpu::Gpu`] opens a device, or takes the host's.
-//! - [`nn::Network`] is a graph of named layers; [`nn::models`] has some ready.
-//! - [`quant::SimQat`] puts fake quantizers into a network.
-//! - [`train::Trainer`] trains it on a [`train::Feed`], eager or recorded, to the same bits.
-//! - Below, for loops and kernels of one's own: [`autograd::Tape`], [`ops`], [`kernel`], [`gpu::Gpu::launch_source`].
+#![cfg_attr(
+    feature = "train",
+    doc = "- [`gpu::Gpu`] opens a device, or takes the host's.",
+    doc = "- [`nn::Network`] is a graph of named layers; [`nn::models`] has some ready.",
+    doc = "- [`quant::SimQat`] puts fake quantizers into a network.",
+    doc = "- [`train::Trainer`] trains it on a [`train::Feed`], eager or recorded, to the same bits.",
+    doc = "- Below, for loops and kernels of one's own: [`autograd::Tape`], [`ops`], [`kernel`], [`gpu::Gpu::launch_source`]."
+)]
+//! - [`deploy::Int8Model`] is a network of integers; [`deploy::CpuEngine`] runs it without a GPU.
 //!
-//! The folder `examples/` shows each; `ARCHITECTURE.md` is the map.
+//! The folder `examples/` shows each; `ARCHITECTURE.md` is the map. Features: `deploy` runs integer networks on the CPU, and needs no
+//! wgpu; `train` is everything on the GPU; `onnx` writes ONNX files; `cli`, the default, is the program.
 #![warn(missing_docs)]
 
 #[cfg(feature = "train")]
