@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use simqat::deploy::{CpuEngine, CpuOptions, Engine, Function, Int8Model, Op, Padding, Window};
 
-use super::models::{Builder, ConvShape, Random, lenet5, mixed};
+use super::models::{Builder, ConvShape, Random, any_graph, lenet5, mixed};
 use super::oracle;
 
 const WAYS: [CpuOptions; 3] = [
@@ -47,6 +47,15 @@ fn networks_of_every_kind_of_layer_give_the_oracles_codes() {
     }
     let model = lenet5(3);
     assert_exact(&model, &images(&model, 3, 7), &WAYS);
+}
+
+/// Memory is shared by layers that are not needed at the same time: any order of layers must leave each its own.
+#[test]
+fn graphs_of_any_order_give_the_oracles_codes() {
+    for seed in 0..300 {
+        let model = any_graph(seed, 3 + seed as usize % 12);
+        assert_exact(&model, &images(&model, 2, seed), &WAYS);
+    }
 }
 
 #[test]
