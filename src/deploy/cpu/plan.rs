@@ -159,7 +159,7 @@ impl Plan {
             };
             if let Step::Conv(conv) = &step {
                 plan.wide = plan.wide.max(conv.widened());
-                plan.products += conv.products();
+                plan.products = plan.products.saturating_add(conv.products());
             }
             plan.steps.push(step);
         }
