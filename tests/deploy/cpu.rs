@@ -267,7 +267,7 @@ fn threads_give_the_same_codes() {
 /// Two groups whose blocks of eight are as many as those of all outputs together, though the second group begins within one.
 #[test]
 fn groups_that_end_within_a_block_can_be_split_among_threads() {
-    let mut b = Builder::new(12, &[80, 15, 15]);
+    let mut b = Builder::new(12, &[160, 15, 15]);
     b.conv(0, 2 * 61, ConvShape { groups: 2, ..ConvShape::square(15) });
     let model = b.finish();
     assert_exact(&model, &images(&model, 1, 12), &WAYS[2..]);
