@@ -177,14 +177,14 @@ fn what_is_rounded_differently_is_not_shared() {
         .node("twice", Layer::Add, &[1, 1])
         .node("all", Layer::Add, &[3, 4]);
     let placed = quantized(&learned, builder, 4);
-    let signed = placed.nodes()[1].quantizers.output.clone();
+    let signed = placed.nodes()[1].quantizers.output;
     let network = placed
         .with_quantizers("Rounded", |id, node| {
-            let mut quantizers = node.quantizers.clone();
+            let mut quantizers = node.quantizers;
             match id {
                 1 | 2 => quantizers.output = None,
                 3 | 4 => {
-                    (quantizers.input, quantizers.second_input) = (signed.clone(), signed.clone());
+                    (quantizers.input, quantizers.second_input) = (signed, signed);
                 }
                 _ => {}
             }
