@@ -285,17 +285,11 @@ impl Int8Model {
     /// The bytes of its file.
     ///
     /// # Errors
-    /// Where it is no network that could run ([`Int8Model::check`]), two layers have one name, or metadata uses a name of the
-    /// format's own.
+    /// Where it is no network that could run ([`Int8Model::check`]), or metadata uses a name of the format's own.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         self.check()?;
         if let Some(key) = OWN.iter().find(|key| self.metadata.contains_key(**key)) {
             return Err(Error::Invalid(format!("metadata \"{key}\" is the format's own; take another name")));
-        }
-        let mut names: Vec<&str> = self.layers.iter().map(|layer| layer.name.as_str()).collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::Invalid(format!("two layers are named \"{}\"", pair[0])));
         }
         let header = Header {
             name: self.name.clone(),
@@ -354,9 +348,11 @@ impl Int8Model {
             SafeTensors::read_metadata(bytes).map_err(|e| bad(format!("the header is damaged ({e})")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         check_version(metadata.get("format").map(String::as_str))?;
-        let given = metadata.get("sha256").map_or("", String::as_str);
-        let place = checksum_place(bytes, given).filter(|_| given.len() == 64);
-        if place.is_none_or(|place| checksum(bytes, place) != given) {
+        let given = metadata.get("sha256").filter(|digits| digits.len() == 64);
+        let fits = |digits: &String| {
+            checksum_place(bytes, digits).is_some_and(|place| checksum(bytes, place) == *digits)
+        };
+        if !given.is_some_and(fits) {
             return Err(bad(
                 "its checksum does not fit its content: the file is damaged; copy or convert it again".into(),
             ));

@@ -13,7 +13,8 @@ use layer::Step;
 const RECORDED: usize = 4;
 
 /// Runs an integer network on a GPU. Its kernels are recorded at the first batch of each size; from then on a run is one
-/// write, one submission and one read.
+/// write, one submission and one read. Recording is [`Gpu::record`]: what other threads ask of the device at that time would end
+/// up in it, so they should not, or a first batch should come before they begin.
 ///
 /// ```no_run
 /// # fn main() -> simqat::Result<()> {

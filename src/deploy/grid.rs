@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Codes are signed: where the simulated network counts from 0 to 2^bits - 1, 2^(bits - 1) is taken away.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
-    /// Distance of the numbers that neighbouring codes stand for; positive and finite.
+    /// Distance of the numbers that neighbouring codes stand for; positive, and so small that all of these are finite.
     pub scale: f32,
     /// The code of 0.
     pub zero_point: i8,
@@ -42,7 +42,7 @@ impl Grid {
     /// Fails where there is no such grid, in words that go behind the name of a layer.
     ///
     /// # Errors
-    /// Where the scale is not a positive number, or the codes are out of order.
+    /// Where the scale is not a positive number, codes stand for numbers beyond f32, or they are out of order.
     pub fn check(&self) -> Result<()> {
         if !(self.scale.is_normal() && self.scale > 0.0) {
             return Err(Error::Invalid(format!(
@@ -54,6 +54,13 @@ impl Grid {
             return Err(Error::Invalid(format!(
                 "its codes go from {} to {}, and its zero point {} is none of them",
                 self.low, self.high, self.zero_point
+            )));
+        }
+        // The distance of both ends, which is more than either's from zero.
+        if !(self.scale * (f32::from(self.high) - f32::from(self.low))).is_finite() {
+            return Err(Error::Invalid(format!(
+                "with a scale of {}, codes from {} to {} stand for numbers that f32 cannot hold; take a smaller scale",
+                self.scale, self.low, self.high
             )));
         }
         Ok(())
@@ -88,6 +95,9 @@ mod tests {
             assert!(message.contains(&scale.to_string()), "{message}");
         }
         assert!(Grid { low: -90, ..GRID }.check().is_err());
+        let message = Grid { scale: 1e37, ..GRID }.check().unwrap_err().to_string();
+        assert!(message.contains("10000000000000000000000000000000000000,"), "{message}");
+        assert!(Grid { scale: 1e36, ..GRID }.check().is_ok());
         assert!(GRID.check().is_ok());
     }
 }

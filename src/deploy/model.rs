@@ -1,6 +1,6 @@
 //! The integer network as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::{Error, Result};
 pub struct Int8Model {
     /// Name of the network.
     pub name: String,
-    /// Inputs before their users; the first, and no other, is [`Op::Input`].
+    /// Inputs before their users, each with a name of its own; the first, and no other, is [`Op::Input`].
     pub layers: Vec<Layer>,
     /// The layer whose codes are the network's output.
     pub output: usize,
@@ -34,7 +34,7 @@ pub struct Layer {
     pub shape: Vec<usize>,
     /// What its codes stand for.
     pub grid: Grid,
-    /// What happens to its values before they become codes; [`Function::Identity`], [`Function::Relu`] or
+    /// What happens to its values before they become codes: [`Function::Identity`], or where it adds up, [`Function::Relu`] or
     /// [`Function::Relu6`], which come down to a narrower range of codes: [`Layer::ends`].
     pub activation: Function,
 }
@@ -178,6 +178,19 @@ impl Table {
         let codes = (i8::MIN..=i8::MAX).map(|code| to.code(function.at(from.value(code)))).collect();
         Table { function, codes }
     }
+
+    fn check(&self, grid: &Grid) -> Result<()> {
+        if self.codes.len() != 256 {
+            return Err(Error::Invalid(format!("its table has {} codes instead of 256", self.codes.len())));
+        }
+        let Grid { low, high, .. } = grid;
+        match self.codes.iter().find(|code| !(low..=high).contains(code)) {
+            Some(code) => Err(Error::Invalid(format!(
+                "its table has the code {code}, and its codes go from {low} to {high}"
+            ))),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Op {
@@ -319,6 +332,10 @@ impl Int8Model {
                 self.output
             )));
         }
+        let mut names = BTreeSet::new();
+        if let Some(layer) = self.layers.iter().find(|layer| !names.insert(layer.name.as_str())) {
+            return Err(Error::Invalid(format!("two layers are named \"{}\"; rename one", layer.name)));
+        }
         for (id, layer) in self.layers.iter().enumerate() {
             self.check_layer(id, layer).map_err(|e| of_layer(layer, &e))?;
         }
@@ -344,8 +361,16 @@ impl Int8Model {
         }
         layer.grid.check()?;
         layer.check_numbers()?;
-        if !matches!(layer.activation, Function::Identity | Function::Relu | Function::Relu6) {
-            return Err(Error::Invalid(format!("{:?} is looked up in a table of its own", layer.activation)));
+        match (layer.activation, &layer.op) {
+            (Function::Identity, _) => {}
+            (Function::Relu | Function::Relu6, Op::Conv2d(_) | Op::Dense(_) | Op::AvgPool2d(_) | Op::Add) => {
+            }
+            (activation, _) => {
+                return Err(Error::Invalid(format!(
+                    "{activation:?} cannot be its activation: only Relu and Relu6 can, of layers that add up; others are \
+                     tables of their own"
+                )));
+            }
         }
         let from = |index: usize| &self.layers[layer.inputs[index]];
         let image = |shape: &[usize]| match shape {
@@ -353,6 +378,12 @@ impl Int8Model {
             _ => Err(Error::Invalid(format!("its input must be [C, H, W], and is {shape:?}"))),
         };
         let shape = match &layer.op {
+            Op::Input if !matches!(layer.shape.len(), 1 | 3) => {
+                return Err(Error::Invalid(format!(
+                    "its shape must be [C, H, W] or [features], and is {:?}",
+                    layer.shape
+                )));
+            }
             Op::Input => layer.shape.clone(),
             Op::Flatten | Op::MaxPool2d(_) if from(0).grid != layer.grid => {
                 return Err(Error::Invalid("it only moves codes, and its grid is not its input's".into()));
@@ -393,12 +424,9 @@ impl Int8Model {
                     from(1).shape
                 )));
             }
-            Op::Table(table) if table.codes.len() == 256 => from(0).shape.clone(),
             Op::Table(table) => {
-                return Err(Error::Invalid(format!(
-                    "its table has {} codes instead of 256",
-                    table.codes.len()
-                )));
+                table.check(&layer.grid)?;
+                from(0).shape.clone()
             }
         };
         if shape != layer.shape || shape.iter().product::<usize>() == 0 {

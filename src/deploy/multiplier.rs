@@ -17,7 +17,7 @@ impl Multiplier {
     /// Nearest to `factor`.
     ///
     /// # Errors
-    /// Where the factor is not above 0 and below 2^30.
+    /// Where the factor is not above 0 and, with the mantissa's 31 bits, below 2^30.
     pub fn new(factor: f64) -> Result<Multiplier> {
         let [multiplier] = Multiplier::sharing([factor])?;
         Ok(multiplier)
@@ -31,10 +31,13 @@ impl Multiplier {
     pub fn sharing<const N: usize>(factors: [f64; N]) -> Result<[Multiplier; N]> {
         let largest = factors.iter().fold(0.0f64, |most, &factor| most.max(factor));
         let usable = |factor: &f64| factor.is_normal() && *factor > 0.0 && *factor < f64::from(1u32 << 30);
-        if let Some(factor) = factors.iter().find(|factor| !usable(factor)) {
-            return Err(Error::Invalid(format!(
+        let refuse = |factor: f64| {
+            Err(Error::Invalid(format!(
                 "its input's scale over its output's makes a factor of {factor}, which is not between 0 and 2^30"
-            )));
+            )))
+        };
+        if let Some(factor) = factors.iter().find(|factor| !usable(factor)) {
+            return refuse(*factor);
         }
         // The exponent e with largest in [2^(e-1), 2^e), exactly: no logarithm, which platforms round differently.
         let exponent = ((largest.to_bits() >> 52) & 0x7ff) as i32 - 1022;
@@ -44,6 +47,10 @@ impl Multiplier {
         if mantissas.iter().any(|&mantissa| mantissa >= f64::from(1u32 << 31)) {
             shift -= 1;
             mantissas = factors.map(|factor| (factor * 2f64.powi(shift)).round());
+        }
+        // With 31 bits it is 2^30 itself, and nothing would be rounded off.
+        if shift < 1 {
+            return refuse(largest);
         }
         // Any sum of 31 bits times less than 2^-32 is less than a half.
         let vanishes = shift > 62;
@@ -88,7 +95,9 @@ mod tests {
         assert_eq!([i32::MIN, i32::MIN + 1, i32::MAX].map(|sum| smallest.apply(sum)), [-1, 0, 0]);
         let vanishing = Multiplier::new(2f64.powi(-33)).unwrap();
         assert_eq!([i32::MIN, i32::MAX].map(|sum| vanishing.apply(sum)), [0, 0]);
-        for factor in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::from(1u32 << 30)] {
+        // The last is below 2^30, but not with 31 bits.
+        let almost = f64::from(1u32 << 30) - 2f64.powi(-20);
+        for factor in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::from(1u32 << 30), almost] {
             assert!(Multiplier::new(factor).is_err(), "{factor}");
         }
     }

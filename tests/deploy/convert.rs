@@ -150,11 +150,75 @@ fn odd_geometry_agrees() {
     agrees(&SimQat::default(), builder, 8);
 }
 
+/// The input goes to one layer as it is and to another flattened, and both round it to the same grid.
+#[test]
+fn consumers_with_one_grid_share_codes() {
+    let conv = Layer::Conv2d(Conv2d::new(2, 3, 4));
+    let builder = Network::builder("Shared", [2, 4, 4])
+        .node("flat", Layer::Flatten, &[0])
+        .node("conv", conv, &[0])
+        .node("fc", Layer::Dense(Dense::new(32, 3)), &[1])
+        .node("flat_conv", Layer::Flatten, &[2])
+        .node("sum", Layer::Add, &[3, 4]);
+    let conversion = agrees(&SimQat::default(), builder, 8);
+    let names: Vec<&str> = conversion.model.layers.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["input", "conv", "flat", "fc", "flat_conv", "sum"]);
+}
+
+/// With equal grids, a layer's codes in front of its activation and those behind it are still two; three roundings of one
+/// layer have three names.
+#[test]
+fn what_is_rounded_differently_is_not_shared() {
+    let learned = SimQat::default().observer(Observer::LearnedStep, Observer::LearnedStep);
+    let builder = Network::builder("Rounded", [2, 4, 4])
+        .conv2d("conv", Conv2d::new(2, 4, 3))
+        .relu("relu")
+        .node("sum", Layer::Add, &[1, 2])
+        .node("twice", Layer::Add, &[1, 1])
+        .node("all", Layer::Add, &[3, 4]);
+    let placed = quantized(&learned, builder, 4);
+    let signed = placed.nodes()[1].quantizers.output;
+    let network = placed
+        .with_quantizers("Rounded", |id, node| {
+            let mut quantizers = node.quantizers;
+            match id {
+                1 | 2 => quantizers.output = None,
+                3 | 4 => {
+                    (quantizers.input, quantizers.second_input) = (signed, signed);
+                }
+                _ => {}
+            }
+            quantizers
+        })
+        .unwrap();
+    let step = |path: &str, value: f32| {
+        let parameter = network.parameter(&format!("{path}.scale")).unwrap();
+        parameter.tensor.write_f32(&[value]).unwrap();
+    };
+    step("sum.input_quantizer", 0.02);
+    step("sum.second_input_quantizer", 0.02);
+    step("twice.input_quantizer", 0.03);
+    step("twice.second_input_quantizer", 0.04);
+    let conversion = convert(&network).unwrap();
+    let parity = compared(&network, &conversion, 4);
+    for layer in &parity.layers {
+        assert!(layer.max_diff <= 1 && layer.farthest_from_tie < 1e-3, "{layer:?}");
+    }
+    let names: Vec<&str> = conversion.model.layers.iter().map(|l| l.name.as_str()).collect();
+    assert_eq!(names, ["input", "conv", "conv@sum", "sum", "conv@twice", "conv@twice.2", "twice", "all"]);
+}
+
 /// A channel whose weights are nothing beside its bias, and one that a scale of zero has switched off.
 #[test]
 fn dead_channels_keep_their_bias() {
     let network = quantized(&SimQat::default(), convbn(10), 5);
-    for (name, factor) in [("bn1.gamma", 0.0), ("conv2.weight", 1e-30)] {
+    for (name, factor) in [
+        ("bn1.gamma", 0.0),
+        ("bn2.gamma", 0.0),
+        ("bn2.beta", 1e-36),
+        ("bn2.running_mean", 0.0),
+        ("conv3.weight", 1e-30),
+    ] {
         let tensor = &network.parameter(name).unwrap().tensor;
         let mut values = tensor.read_f32().unwrap();
         let part = values.len() / network.parameter(name).unwrap().tensor.shape()[0];
@@ -203,6 +267,10 @@ fn what_cannot_be_converted_is_named_with_what_to_do() {
         .dense("fc", Dense::new(8, 2));
     let message = refused(&SimQat::default(), hidden);
     assert!(message.contains("\"sigmoid\"") && message.contains("golden_stick"), "{message}");
+
+    let wide = Network::builder("Wide", [3, 150, 150]).flatten("flatten").dense("fc", Dense::new(67_500, 2));
+    let message = refused(&SimQat::default(), wide);
+    assert!(message.contains("\"fc\"") && message.contains("67500 products"), "{message}");
 
     let learned = SimQat::default().observer(Observer::LearnedStep, Observer::LearnedStep);
     let network = learned.apply(&lived_in(lenet5(10, ModelInit::He), 1)).unwrap();

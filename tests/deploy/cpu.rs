@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use simqat::deploy::{CpuEngine, CpuOptions, Engine, Function, Int8Model, Op, Padding, Window};
 
-use super::models::{Builder, ConvShape, Random, lenet5, mixed};
+use super::models::{Builder, ConvShape, Random, any_graph, lenet5, mixed};
 use super::oracle;
 
 const WAYS: [CpuOptions; 3] = [
@@ -47,6 +47,15 @@ fn networks_of_every_kind_of_layer_give_the_oracles_codes() {
     }
     let model = lenet5(3);
     assert_exact(&model, &images(&model, 3, 7), &WAYS);
+}
+
+/// Memory is shared by layers that are not needed at the same time: any order of layers must leave each its own.
+#[test]
+fn graphs_of_any_order_give_the_oracles_codes() {
+    for seed in 0..300 {
+        let model = any_graph(seed, 3 + seed as usize % 12);
+        assert_exact(&model, &images(&model, 2, seed), &WAYS);
+    }
 }
 
 #[test]
@@ -253,6 +262,15 @@ fn threads_give_the_same_codes() {
             assert_eq!(output, expected[..images * 11], "{threads} threads, {images} images");
         }
     }
+}
+
+/// Two groups whose blocks of eight are as many as those of all outputs together, though the second group begins within one.
+#[test]
+fn groups_that_end_within_a_block_can_be_split_among_threads() {
+    let mut b = Builder::new(12, &[160, 15, 15]);
+    b.conv(0, 2 * 61, ConvShape { groups: 2, ..ConvShape::square(15) });
+    let model = b.finish();
+    assert_exact(&model, &images(&model, 1, 12), &WAYS[2..]);
 }
 
 #[test]

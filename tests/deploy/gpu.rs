@@ -8,7 +8,7 @@ use simqat::shader::SOURCES;
 use simqat::tensor::{DType, Tensor};
 
 use super::common::{gpu, open, tiled_gpu};
-use super::models::{Builder, ConvShape, Random, lenet5, mixed};
+use super::models::{Builder, ConvShape, Random, any_graph, lenet5, mixed};
 use super::oracle;
 
 /// Devices of one's own: what other tests ask of a shared one would end up in a recording.
@@ -80,6 +80,16 @@ fn every_kind_of_layer_gives_the_interpreters_codes() {
     for gpu in families() {
         for seed in 1..4 {
             agrees_on_batches(&gpu, &mixed(seed), &[1, 3, 8], seed);
+        }
+    }
+}
+
+/// Branches, layers that nobody needs, any layer as the output, the input too.
+#[test]
+fn graphs_of_any_order_give_the_interpreters_codes() {
+    for gpu in families() {
+        for seed in 0..40 {
+            agrees_on_batches(&gpu, &any_graph(seed, 3 + seed as usize % 12), &[2], seed);
         }
     }
 }

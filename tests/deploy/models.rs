@@ -213,3 +213,47 @@ pub fn mixed(seed: u64) -> Int8Model {
     b.dense(x, 5, 3, Function::Identity);
     b.finish()
 }
+
+/// A graph of random layers at odd sizes: branches, layers that nobody needs, flattened images beside features, any layer as
+/// the output.
+pub fn any_graph(seed: u64, layers: usize) -> Int8Model {
+    let mut random = Random::new(seed ^ 0x5eed);
+    let mut up_to = |high: usize| random.between(1, high as i64) as usize;
+    let mut b = Builder::new(seed, &[up_to(9), up_to(8), up_to(8)]);
+    for _ in 0..layers {
+        // The latest more often than others, so that graphs become deep.
+        let known = b.last();
+        let from = if up_to(2) == 1 { known } else { up_to(known + 1) - 1 };
+        let activation = [Function::Identity, Function::Relu, Function::Relu6][up_to(3) - 1];
+        let shape = b.model.layers[from].shape.clone();
+        let alike: Vec<usize> = (0..=known).filter(|&id| b.model.layers[id].shape == shape).collect();
+        let (op, flat) = (up_to(7), shape.len() == 1);
+        match op {
+            1 => drop(b.table(from, Function::HSwish)),
+            2 => drop(b.add(from, alike[up_to(alike.len()) - 1], activation)),
+            3 => drop(b.flatten(from)),
+            _ if flat => drop(b.dense(from, up_to(19), 8, activation)),
+            4 | 5 => {
+                let groups = if up_to(3) == 1 { shape[0] } else { 1 };
+                let kernel = [1, 2].map(|axis: usize| up_to(shape[axis].min(3)));
+                let mut conv = ConvShape { kernel, groups, activation, ..ConvShape::square(1) };
+                if up_to(2) == 1 {
+                    conv = ConvShape { stride: [up_to(2), up_to(2)], ..conv.padded(1) };
+                }
+                b.conv(from, groups * if groups > 1 { 1 } else { up_to(19) }, conv);
+            }
+            _ => {
+                let kernel = [1, 2].map(|axis: usize| up_to(shape[axis].min(3)));
+                let stride = if up_to(2) == 1 { kernel } else { [up_to(3), up_to(3)] };
+                let window = Window { kernel, stride, padding: [0, 0] };
+                if op == 6 {
+                    b.max_pool(from, window)
+                } else {
+                    b.avg_pool(from, window)
+                };
+            }
+        }
+    }
+    b.model.output = up_to(b.last() + 1) - 1;
+    b.finish()
+}

@@ -33,6 +33,11 @@ impl Stored {
         let (mut clipped, mut shrunk) = (0, 0);
         // A sum of products and a bias must fit i32.
         let largest_bias = f64::from(i32::MAX) - inputs as f64 * 255.0 * 128.0;
+        if largest_bias < 1.0 {
+            return Err(Error::Invalid(format!(
+                "a sum of its {inputs} products could pass 2^31; pool in front of it, or split it"
+            )));
+        }
         for output in 0..outputs {
             let step = steps[if steps.len() == 1 { 0 } else { output }].step;
             let (factor, bias) = affine.at(output);
@@ -46,8 +51,8 @@ impl Stored {
             if scale < f64::from(f32::MIN_POSITIVE) {
                 // Nothing reaches the output but the bias, in units fine enough for it.
                 codes.fill(0);
-                scale =
-                    if bias == 0.0 { 1.0 } else { bias.abs() / f64::from(input_scale) / f64::from(1 << 24) };
+                let unit = bias.abs() / f64::from(input_scale) / f64::from(1 << 24);
+                scale = if bias == 0.0 { 1.0 } else { unit.max(f32::MIN_POSITIVE.into()) };
             }
             let unit = |scale: f64| f64::from(scale as f32) * f64::from(input_scale);
             if (bias / unit(scale)).abs() > largest_bias {

@@ -118,6 +118,8 @@ struct Pending {
 /// What was pending and has a layer now, so that consumers with the same grid share it.
 struct Settled {
     name: String,
+    /// Without an activation behind it, and with it, are two.
+    chain: Vec<NodeId>,
     moves: Vec<NodeId>,
     grid: Grid,
     layer: usize,
@@ -261,7 +263,7 @@ impl Walk<'_> {
                 (Value::Pending(before), activation @ (Function::Relu | Function::Relu6))
                     if before.activation == Function::Identity
                         && before.moves.is_empty()
-                        && before.op != Op::Input =>
+                        && !matches!(before.op, Op::Input | Op::Table(_)) =>
                 {
                     let chain = [&before.chain[..], &[id]].concat();
                     Ok(Value::pending(Pending { activation, chain, ..(**before).clone() }))
@@ -342,10 +344,33 @@ impl Walk<'_> {
 
     /// Rounds what is pending to a grid: its layer, and layers for the moves behind it.
     fn settle(&mut self, pending: &Pending, grid: Grid, rounding: (NodeId, Slot)) -> Result<usize> {
-        let same = |s: &&Settled| s.grid == grid && s.name == pending.name && s.moves == pending.moves;
-        if let Some(settled) = self.settled.iter().find(same) {
-            return Ok(settled.layer);
+        let settled = |moves: &[NodeId]| {
+            let same = |s: &&Settled| {
+                s.grid == grid && s.name == pending.name && s.chain == pending.chain && s.moves == moves
+            };
+            self.settled.iter().find(same).map(|settled| settled.layer)
+        };
+        // What another consumer takes with fewer moves is moved on from there.
+        let known = (0..=pending.moves.len()).rev();
+        let known = known.filter_map(|count| Some((count, settled(&pending.moves[..count])?))).next();
+        let (moved, mut last) = match known {
+            Some(known) => known,
+            None => (0, self.round(pending, grid, rounding)?),
+        };
+        let remember = |walk: &mut Self, moves: &[NodeId], layer| {
+            let (name, chain) = (pending.name.clone(), pending.chain.clone());
+            walk.settled.push(Settled { name, chain, moves: moves.to_vec(), grid, layer });
+        };
+        remember(self, &pending.moves[..moved], last);
+        for count in moved..pending.moves.len() {
+            last = self.moved(pending.moves[count], last, grid)?;
+            remember(self, &pending.moves[..=count], last);
         }
+        Ok(last)
+    }
+
+    /// A layer for what is pending, without the moves behind it.
+    fn round(&mut self, pending: &Pending, grid: Grid, rounding: (NodeId, Slot)) -> Result<usize> {
         if pending.op == Op::Input && !self.layers.is_empty() {
             return refuse("the network's input goes to several layers, and each rounds it in its own way");
         }
@@ -355,20 +380,22 @@ impl Walk<'_> {
             }
             op => op.clone(),
         };
-        let name = match self.layers.iter().any(|layer| layer.name == pending.name) {
-            true => format!("{}@{}", pending.name, self.graph.nodes[rounding.0].name),
-            false => pending.name.clone(),
-        };
+        let name = self.free_name(&pending.name, &self.graph.nodes[rounding.0].name);
         let (inputs, shape) = (pending.inputs.clone(), pending.shape.clone());
         self.layers.push(Layer { name, op, inputs, shape, grid, activation: pending.activation });
         self.places.push(Place { chain: pending.chain.clone(), rounding: Some(rounding) });
-        let mut last = self.layers.len() - 1;
-        for &id in &pending.moves {
-            last = self.moved(id, last, grid)?;
+        Ok(self.layers.len() - 1)
+    }
+
+    /// A name that no layer has yet: where one of this name was rounded to another grid, with what takes this one.
+    fn free_name(&self, name: &str, at: &str) -> String {
+        let mut free = name.to_string();
+        let mut others = 1;
+        while self.layers.iter().any(|layer| layer.name == free) {
+            free = if others == 1 { format!("{name}@{at}") } else { format!("{name}@{at}.{others}") };
+            others += 1;
         }
-        let (name, moves) = (pending.name.clone(), pending.moves.clone());
-        self.settled.push(Settled { name, moves, grid, layer: last });
-        Ok(last)
+        free
     }
 
     /// A layer that moves codes.
@@ -378,10 +405,7 @@ impl Walk<'_> {
             NnLayer::MaxPool2d(w) => Op::MaxPool2d(window(w)),
             _ => Op::Flatten,
         };
-        let name = match self.layers.iter().any(|layer| layer.name == node.name) {
-            true => format!("{}@{}", node.name, self.layers[from].name),
-            false => node.name.clone(),
-        };
+        let name = self.free_name(&node.name, &self.layers[from].name);
         let shape = node.shape[..].to_vec();
         self.layers.push(Layer { name, op, inputs: vec![from], shape, grid, activation: Function::Identity });
         self.places.push(Place { chain: vec![id], rounding: None });

@@ -108,9 +108,11 @@ impl Conv {
             bias: Vec::new(),
             outputs,
             ends: Ends::of(layer),
-            own: Places::of(conv, planes, layer, None),
-            pooled: pool.map(|pool| Places::of(conv, planes, layer, Some(pool))),
-            products: outputs * layer.planes()[1] * layer.planes()[2] * pairs.len() * 2,
+            own: Places::of(conv, planes, layer, None)?,
+            pooled: pool.map(|pool| Places::of(conv, planes, layer, Some(pool))).transpose()?,
+            products: [layer.planes()[1], layer.planes()[2], pairs.len(), 2]
+                .iter()
+                .fold(outputs, |products, &n| products.saturating_mul(n)),
         };
         for group in 0..parts {
             let end = if channelwise { outputs } else { (group + 1) * group_outputs };
@@ -190,7 +192,9 @@ impl Conv {
         let wide = &*wide;
         if places.begin.len() == 1 {
             let per = workers.share(self.blocks.len(), self.products);
-            if per < self.blocks.len() && self.outputs.div_ceil(LANES) == self.blocks.len() {
+            // Whole blocks, so that each begins where its part of the codes does: groups can end within one.
+            let whole = self.blocks.last().is_some_and(|last| last.output == (self.blocks.len() - 1) * LANES);
+            if per < self.blocks.len() && whole {
                 let parts = codes.par_chunks_mut(per * LANES).enumerate();
                 parts.for_each(|(part, codes)| {
                     let blocks = part * per..self.blocks.len().min((part + 1) * per);
@@ -294,12 +298,21 @@ impl Conv {
 
 impl Places {
     /// Of a convolution whose input has these planes; `pool` has neither padding nor windows that overlap.
-    fn of(conv: &Conv2d, planes: [usize; 3], layer: &Layer, pool: Option<(&Window, [usize; 3])>) -> Places {
+    fn of(
+        conv: &Conv2d,
+        planes: [usize; 3],
+        layer: &Layer,
+        pool: Option<(&Window, [usize; 3])>,
+    ) -> Result<Places> {
         let Padding { left, right, .. } = conv.padding;
         let row = (planes[2] + left + right) * planes[0];
         let one = Window { kernel: [1; 2], stride: [1; 2], padding: [0; 2] };
         let (window, [_, height, width]) = pool.unwrap_or((&one, layer.planes()));
-        let mut begin = Vec::with_capacity(height * width * window.area());
+        let mut begin = Vec::new();
+        let count = height * width * window.area();
+        begin.try_reserve_exact(count).map_err(|_| {
+            Error::Invalid(format!("layer \"{}\": there is no memory for {count} windows", layer.name))
+        })?;
         for y in 0..height {
             for x in 0..width {
                 for wy in 0..window.kernel[0] {
@@ -311,6 +324,6 @@ impl Places {
                 }
             }
         }
-        Places { begin, area: window.area() }
+        Ok(Places { begin, area: window.area() })
     }
 }

@@ -12,8 +12,7 @@ use rayon::prelude::*;
 enum Step {
     /// Nothing: the codes lie where they are needed.
     Nothing,
-    /// With the number of the pooling that it takes over, where it does.
-    Conv(Box<Conv>, Option<usize>),
+    Conv(Box<Conv>),
     Pool(Box<Pool>),
     /// With the places of the second input's codes in the order of the first's, where those differ.
     Add(SumRule, Option<Vec<usize>>),
@@ -33,8 +32,11 @@ pub(super) struct Plan {
     steps: Vec<Step>,
     inputs: Vec<Vec<usize>>,
     places: Vec<Place>,
-    /// Layers that another step takes over.
-    taken: Vec<bool>,
+    /// For a pooling that the convolution before it does on the way: that convolution. It runs in the pooling's turn, since
+    /// before that the pooling's memory may still be another layer's.
+    joined: Vec<Option<usize>>,
+    /// Convolutions that wait for that.
+    waits: Vec<bool>,
     /// Codes in each slot.
     slots: Vec<usize>,
     wide: usize,
@@ -93,7 +95,8 @@ impl Plan {
             steps: Vec::new(),
             inputs: layers.iter().map(|layer| layer.inputs.clone()).collect(),
             places: Vec::new(),
-            taken: vec![false; layers.len()],
+            joined: vec![None; layers.len()],
+            waits: vec![false; layers.len()],
             slots: Vec::new(),
             wide: 0,
             output: model.output,
@@ -101,8 +104,9 @@ impl Plan {
         };
         for (id, layer) in layers.iter().enumerate() {
             if let (Op::Conv2d(_), Some((pool, _))) = (&layer.op, pool_of(id)) {
-                plan.taken[pool] = true;
-                // The pooling's codes are written while the input is still read.
+                plan.joined[pool] = Some(id);
+                plan.waits[id] = true;
+                // It is read in the pooling's turn.
                 let input = root[layer.inputs[0]];
                 last_use[input] = last_use[input].max(pool);
             }
@@ -127,9 +131,9 @@ impl Plan {
                     let pool = pool_of(id);
                     let given = pool.map(|(user, window)| (window, layers[user].planes()));
                     let conv = Conv::new(model, layer, conv, from(0), given)?;
-                    Step::Conv(Box::new(conv), pool.map(|(user, _)| user))
+                    Step::Conv(Box::new(conv))
                 }
-                Op::Dense(linear) => Step::Conv(Box::new(Conv::dense(model, layer, linear, from(0))?), None),
+                Op::Dense(linear) => Step::Conv(Box::new(Conv::dense(model, layer, linear, from(0))?)),
                 Op::MaxPool2d(window) => Step::Pool(Box::new(Pool::max(window, from(0), planes))),
                 Op::AvgPool2d(window) => {
                     let multiplier = model.mean_multiplier(layer, window)?;
@@ -153,9 +157,9 @@ impl Plan {
                     Step::Table(Box::new(codes))
                 }
             };
-            if let Step::Conv(conv, _) = &step {
+            if let Step::Conv(conv) = &step {
                 plan.wide = plan.wide.max(conv.widened());
-                plan.products += conv.products();
+                plan.products = plan.products.saturating_add(conv.products());
             }
             plan.steps.push(step);
         }
@@ -213,29 +217,26 @@ impl Plan {
         turn(&memory.slots[slot][..codes.len()], codes, height * width, channels);
     }
 
-    /// A layer's codes; with `together`, a convolution also does what it takes over.
+    /// A layer's codes; with `together`, those of a pooling straight from the convolution before it.
     fn step(&self, id: usize, together: bool, workers: Workers, memory: &mut Workspace) {
-        if together && self.taken[id] {
+        if together && self.waits[id] {
             return;
         }
-        let target = match &self.steps[id] {
-            Step::Nothing => return,
-            Step::Conv(_, Some(pool)) if together => *pool,
-            _ => id,
-        };
-        let Place { slot, planes } = self.places[target];
+        let doing = self.joined[id].filter(|_| together).unwrap_or(id);
+        let Place { slot, planes } = self.places[id];
         let mut given = std::mem::take(&mut memory.slots[slot]);
         let codes = &mut given[..size(planes)];
         let input = |index: usize| {
-            let Place { slot, planes } = self.places[self.inputs[id][index]];
+            let Place { slot, planes } = self.places[self.inputs[doing][index]];
             &memory.slots[slot][..size(planes)]
         };
-        match &self.steps[id] {
+        match &self.steps[doing] {
+            // The codes lie in their input's slot, and stay there.
             Step::Nothing => {}
-            Step::Conv(conv, _) => {
-                let input = self.places[self.inputs[id][0]];
+            Step::Conv(conv) => {
+                let input = self.places[self.inputs[doing][0]];
                 let from = &memory.slots[input.slot][..size(input.planes)];
-                conv.run(workers, target != id, from, &mut memory.wide, codes);
+                conv.run(workers, doing != id, from, &mut memory.wide, codes);
             }
             Step::Pool(pool) => pool.run(workers, input(0), codes),
             Step::Add(rule, None) => {

@@ -41,7 +41,7 @@ impl Pool {
         let ([channels, ..], [height, width]) = (self.planes, self.given);
         let row = width * channels;
         // Taking a code takes about as long as eight products.
-        let per = workers.share(height, codes.len() * self.window.area() * 8);
+        let per = workers.share(height, codes.len().saturating_mul(self.window.area() * 8));
         let part = |(part, codes): (usize, &mut [i8])| {
             for (place, codes) in codes.chunks_mut(channels).enumerate() {
                 self.window_at([part * per + place / width, place % width], workers.lanes, input, codes);
