@@ -41,8 +41,15 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
     assert_says(&exported, &["LeNet5", "float.onnx"]);
     let size = |file: &str| std::fs::metadata(place.path(file)).unwrap().len();
     assert!(size("int8.onnx") < 80_000 && size("float.onnx") > 4 * 61684);
-    place.refused(2, &["convert", CALIBRATED, "--onnx-weights", "int8"], &["--onnx <FILE>"]);
-    place.refused(2, &["export", CALIBRATED], &["--out <FILE>"]);
+    let usage = [
+        (&["convert", CALIBRATED, "--onnx-weights", "int8"][..], "--onnx <FILE>"),
+        (&["export", CALIBRATED], "--out <FILE>"),
+    ];
+    for (arguments, wanted) in usage {
+        let done = place.run(arguments);
+        assert_eq!(done.code, Some(2));
+        assert_says(&done.stderr, &[wanted]);
+    }
 
     let simulated = place.run(&["eval", CALIBRATED, "--json"]).succeeded().json();
     let [cpu, gpu] = ["cpu", "gpu"].map(|device| {
@@ -134,9 +141,30 @@ fn models_and_pictures_that_cannot_be_used_are_refused() {
     place.refused(2, &["infer", MODEL, "one.png", "--top", "0"], &["--top 0"]);
     place.refused(2, &["eval", CALIBRATED, "--device", "cpu"], &["--device cpu", "int8 models"]);
     place.refused(2, &["convert", CHECKPOINT, "--out", "no"], &[CHECKPOINT, "simqat calibrate"]);
-    place.refused(2, &["convert", MODEL, "--out", "no"], &[MODEL]);
+    for command in ["convert", "parity", "calibrate"] {
+        place.refused(2, &[command, MODEL], &[MODEL, "int8 model", "the checkpoint"]);
+    }
+    place.refused(2, &["bench", "infer", MODEL], &[MODEL, "int8 model", "the checkpoint"]);
+    for command in [&["eval"][..], &["inspect"], &["convert"], &["bench", "infer"]] {
+        place.refused(2, &[command, &["one.png"]].concat(), &["one.png", "no safetensors file"]);
+    }
+    // What is read is never written over.
+    let (out, onnx) = (["--out", CALIBRATED], ["--onnx", CALIBRATED]);
+    for (command, output) in [("convert", out), ("convert", onnx), ("export", out), ("export", onnx)] {
+        place.refused(
+            2,
+            &[command, CALIBRATED, output[0], output[1]],
+            &[CALIBRATED, "file to read", output[0]],
+        );
+    }
+    place.refused(2, &["parity", CALIBRATED, "--save", CALIBRATED], &["file to read", "--save"]);
+    place.refused(2, &["convert", CALIBRATED, "--out", "a", "--onnx", "a"], &["--out and --onnx"]);
     place.refused(2, &["parity", CALIBRATED, "--images", "0"], &["--images 0"]);
-    place.refused(2, &["convert", CALIBRATED, "--out", "no/such/folder"], &["no/such/folder"]);
+    place.refused(
+        2,
+        &["convert", CALIBRATED, "--out", "no/such/folder"],
+        &["no/such/folder", "there is no folder \"no/such\""],
+    );
     place
         .run(&[
             "calibrate",
