@@ -72,6 +72,22 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
 }
 
 #[test]
+fn a_run_leaves_no_model_but_its_own() {
+    let place = Place::new();
+    let model = place.path("runs/tiny/model.int8.safetensors");
+    let run = ["run", "tiny.toml", "--simqat-only", "--json"];
+    let json = place.run(&run).succeeded().json();
+    assert_eq!(json["int8"]["bytes"], std::fs::metadata(&model).unwrap().len());
+    // What has no integer form is said, and the model of the run before does not stay as if it were this one's.
+    let done = place.run(&[&run[..], &["--set", "simqat.weights.symmetric=false"]].concat()).succeeded();
+    assert_says(
+        &done.stderr,
+        &["warning: no int8 model was made", "\"conv1\"", "simqat.weights.symmetric = true"],
+    );
+    assert!(!model.exists() && done.json().get("int8").is_none(), "{}", done.stdout);
+}
+
+#[test]
 fn parity_counts_every_code() {
     let place = with_model();
     let told = place.run(&["parity", CALIBRATED, "--images", "3", "--engines", "gpu,cpu"]).succeeded().stdout;
