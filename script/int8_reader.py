@@ -116,8 +116,8 @@ def code(values, layer):
     """Codes of values, in f32."""
     scale, zero = np.float32(layer["scale"]), layer["zero_point"]
     low, high = (np.float32(layer[end] - zero) * scale for end in ("low", "high"))
-    rounded = np.floor((np.clip(values, low, high) - low) / scale + np.float32(0.5))
-    return layer["low"] + rounded.astype(np.int64)
+    steps = np.floor((np.clip(values, low, high) - low) / scale + np.float32(0.5))
+    return layer["low"] + steps.astype(np.int64)
 
 
 graph = read(sys.argv[1])
