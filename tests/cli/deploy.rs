@@ -41,14 +41,13 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
     assert_says(&exported, &["LeNet5", "float.onnx"]);
     let size = |file: &str| std::fs::metadata(place.path(file)).unwrap().len();
     assert!(size("int8.onnx") < 80_000 && size("float.onnx") > 4 * 61684);
-    let usage = [
+    for (usage, missing) in [
         (&["convert", CALIBRATED, "--onnx-weights", "int8"][..], "--onnx <FILE>"),
         (&["export", CALIBRATED], "--out <FILE>"),
-    ];
-    for (arguments, wanted) in usage {
-        let done = place.run(arguments);
+    ] {
+        let done = place.run(usage);
         assert_eq!(done.code, Some(2));
-        assert_says(&done.stderr, &[wanted]);
+        assert_says(&done.stderr, &[missing]);
     }
 
     let simulated = place.run(&["eval", CALIBRATED, "--json"]).succeeded().json();
