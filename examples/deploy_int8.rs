@@ -1,8 +1,9 @@
 //! From a float network to an integer one, without a data set: quantize, calibrate, convert, run on the CPU and on the GPU,
-//! and count where both agree with the simulated network.
+//! count where both agree with the simulated network, and write it for ONNX Runtime.
 //!
 //! `cargo run --release --example deploy_int8`
 
+use simqat::deploy::onnx::{OnnxOptions, write_int8};
 use simqat::deploy::parity::Comparison;
 use simqat::deploy::{CpuEngine, Engine, GpuEngine, Int8Model, convert};
 use simqat::gpu::Gpu;
@@ -54,5 +55,9 @@ fn main() -> simqat::Result<()> {
     }
     println!("{} of {} codes differ between CPU and GPU", found.engines[0].differ, found.engines[0].codes);
     assert_eq!(found.engines[0].differ, 0);
+
+    let path = std::env::temp_dir().join("simqat-example.onnx");
+    write_int8(&model, &OnnxOptions::default(), &path)?;
+    println!("{} is the same network for ONNX Runtime", path.display());
     Ok(())
 }

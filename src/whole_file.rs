@@ -11,6 +11,11 @@ pub(crate) fn write_whole(path: &Path, content: &[u8]) -> Result<()> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
+    if !folder.is_dir() {
+        let message =
+            format!("there is no folder \"{}\" to write it into; make it, or name another", folder.display());
+        return Err(Error::bad_file(path, message));
+    }
     let attempt = || -> std::io::Result<()> {
         let mut options = tempfile::Builder::new();
         // A temporary file is its owner's alone; a result is as readable as any file that one writes.

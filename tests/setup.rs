@@ -143,3 +143,13 @@ fn an_unknown_option_is_wrong_usage() {
     let output = Command::new("bash").arg(script).arg("--everything").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn python_is_wanted_where_it_was_asked_for() {
+    let machine = Machine::new(&[]);
+    let wanted =
+        |line: &str| machine.bash(&format!("{line}; wanted_packages"), &[]).0.contains("python3-venv");
+    assert!(wanted("has_venv() { false; }; python=yes"));
+    assert!(!wanted("has_venv() { true; }; python=yes"));
+    assert!(!wanted("has_venv() { false; }"));
+}

@@ -25,7 +25,7 @@ pub struct InferArgs {
     /// A checkpoint that was trained with SimQAT, or calibrated
     checkpoint: PathBuf,
     /// Images at once; several, separated by commas
-    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [1, 64])]
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_value = "1,64")]
     batch: Vec<usize>,
     /// Run every configuration so often at each batch
     #[arg(long, value_name = "N", default_value_t = 10_000)]

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use simqat::Result;
 use simqat::train::checkpoint::Checkpoint;
 use simqat::train::{Evaluation, PostTraining};
-use simqat::{Error, Result};
 
 use super::Global;
 use super::console::Console;
+use super::outputs;
 use super::overrides::Assignments;
 use super::session::{begin, describe};
 use super::table::Table;
@@ -41,10 +42,7 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let batches = &mut recipe.train.calibrate_batches;
     *batches = args.batches.unwrap_or(if *batches == 0 { BATCHES } else { *batches });
     let out = args.out.clone().unwrap_or_else(|| beside(&args.checkpoint));
-    if same_file(&out, &args.checkpoint) {
-        let message = "it is the checkpoint to calibrate; name another file with --out";
-        return Err(Error::bad_file(out, message));
-    }
+    outputs::check(&args.checkpoint, &[("--out", Some(&out))])?;
     let (data, gpu) = begin(global, console, &recipe.data.name, args.data_dir.clone())?;
     let done = PostTraining::of(&gpu, &recipe, &checkpoint, &data)?;
     for finding in &done.findings {
@@ -93,14 +91,6 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
 fn beside(checkpoint: &Path) -> PathBuf {
     let stem = checkpoint.file_stem().unwrap_or_default().to_string_lossy();
     checkpoint.with_file_name(format!("{stem}-calibrated.safetensors"))
-}
-
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        // One is not there yet.
-        _ => false,
-    }
 }
 
 #[cfg(test)]

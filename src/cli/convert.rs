@@ -13,13 +13,11 @@ use super::Global;
 use super::checkpoints::history;
 use super::console::Console;
 use super::deployed::Trained;
+use super::outputs;
 use super::progress::title;
 use super::session::open;
 use super::table::Table;
 
-/// A quantized network becomes one of integers: int8 weights and activations, int32 sums, no float in between
-///
-/// docs/int8-format.md describes the file.
 #[derive(clap::Args)]
 pub struct Args {
     /// A checkpoint that was trained with SimQAT, or calibrated
@@ -54,11 +52,12 @@ impl From<OnnxWeights> for WeightType {
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
+    let out = args.out.clone().unwrap_or_else(|| args.checkpoint.with_extension("int8.safetensors"));
+    outputs::check(&args.checkpoint, &[("--out", Some(&out)), ("--onnx", args.onnx.as_ref())])?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let trained = Trained::of(&open(global)?, &checkpoint)?;
     let conversion = trained.converted(&checkpoint)?;
     let model = &conversion.model;
-    let out = args.out.clone().unwrap_or_else(|| args.checkpoint.with_extension("int8.safetensors"));
     model.write(&out)?;
     if let Some(path) = &args.onnx {
         write_int8(model, &OnnxOptions { weights: args.onnx_weights.into() }, path)?;

@@ -127,7 +127,8 @@ fn report(
 ) -> Result<()> {
     let adjective = args.split.adjective();
     let mut table = Table::default();
-    table.row(["checkpoint", &args.checkpoint.display().to_string()]);
+    let kind = if subject.engine.is_some() { "model" } else { "checkpoint" };
+    table.row([kind, &args.checkpoint.display().to_string()]);
     table.row(["trained", &subject.history]);
     table.row(["data", &data.source]);
     table.row(["adapter", &describe(&gpu.caps().adapter)]);

@@ -14,6 +14,7 @@ use simqat::{Error, Result};
 
 use super::checkpoints::{classes_of, history, recipe_of, variant_of};
 use super::console::Console;
+use super::outputs;
 use super::overrides::Assignments;
 use super::progress::title;
 use super::table::Table;
@@ -43,6 +44,7 @@ pub struct ImportArgs {
 }
 
 pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
+    outputs::check(&args.weights, &[("--out", Some(&args.out))])?;
     let recipe = args.assignments.read(&args.recipe)?;
     let file = StateDict::read(&args.weights)?;
     let classes = match args.classes {
@@ -121,6 +123,7 @@ pub struct ExportArgs {
 }
 
 pub fn export(args: &ExportArgs, console: &Console) -> Result<()> {
+    outputs::check(&args.checkpoint, &[("--out", args.out.as_ref()), ("--onnx", args.onnx.as_ref())])?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let (recipe, variant) = (recipe_of(&checkpoint, &[])?, variant_of(&checkpoint)?);
     let classes = classes_of(&recipe, Some(&checkpoint), None, &DataOptions::default())?;

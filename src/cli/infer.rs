@@ -16,9 +16,6 @@ use super::deployed::{Device, Saved, Trained, class_names, recipe_in};
 use super::session::open;
 use super::table::Table;
 
-/// Say what is on pictures: the class, and how sure the network is
-///
-/// Pictures are cut, resized and normalized as the recipe says that the model was trained by.
 #[derive(clap::Args)]
 pub struct Args {
     /// An int8 model of `simqat convert`, or a checkpoint

@@ -1,5 +1,5 @@
 //! The command line: arguments, progress, tables. One file for each command; what several of them need is in
-//! `checkpoints`, `console`, `deployed`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
+//! `checkpoints`, `console`, `deployed`, `outputs`, `overrides`, `progress`, `session` and `table`. Nothing here computes.
 
 mod bench;
 mod bench_infer;
@@ -18,6 +18,7 @@ mod info;
 mod inspect;
 mod inspect_int8;
 mod interrupt;
+mod outputs;
 mod overrides;
 mod parity;
 mod progress;
@@ -86,10 +87,19 @@ enum Command {
     /// Quantize a trained float network without training it
     Calibrate(calibrate::Args),
     /// Make an int8 model of a quantized checkpoint
+    ///
+    /// It has int8 weights and activations, int32 sums, and no float in between. docs/int8-format.md describes the file.
     Convert(convert::Args),
     /// Hold an int8 model against the simulated network it comes from, code by code
+    ///
+    /// Every simulated layer is given the numbers that the int8 layer's own input codes stand for, so that a difference is
+    /// that layer's ("carried on": of the networks as wholes). Its weights and biases are those that the int8 model stores;
+    /// predictions are compared with the checkpoint's own. Where engines differ from each other, which they must never, the
+    /// exit code is 1.
     Parity(parity::Args),
-    /// Say what is on pictures
+    /// Say what is on pictures: the class, and how sure the network is
+    ///
+    /// Pictures are cut, resized and normalized as the recipe says that the model was trained by; confidence is softmax's.
     Infer(infer::Args),
     /// Print the network of a recipe, a checkpoint or an int8 model, and options that have no effect on it
     Inspect(inspect::Args),

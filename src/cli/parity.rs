@@ -12,14 +12,10 @@ use simqat::{Error, Result};
 use super::Global;
 use super::console::Console;
 use super::deployed::{Device, Trained, test_feed};
+use super::outputs;
 use super::session::{begin, describe};
 use super::table::Table;
 
-/// Do the simulated network and the int8 engines agree? Counts codes that differ in every layer, and predictions
-///
-/// Every simulated layer is given the numbers that the int8 layer's own input codes stand for, so that a difference is
-/// that layer's. Its weights and biases are those that the int8 model stores; predictions are compared with the
-/// checkpoint's own.
 #[derive(clap::Args)]
 pub struct Args {
     /// A checkpoint that was trained with SimQAT, or calibrated
@@ -34,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     images: Option<usize>,
     /// Hold these engines against each other; the first also against the simulated network
-    #[arg(long, value_name = "ENGINE,..", value_delimiter = ',', default_values_t = [Device::Cpu, Device::Gpu], value_enum)]
+    #[arg(long, value_name = "ENGINE,..", value_delimiter = ',', default_value = "cpu,gpu", value_enum)]
     engines: Vec<Device>,
     /// Write images as the network takes them, labels and both predictions to FILE (safetensors), for a comparison with
     /// other programs
@@ -43,6 +39,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
+    outputs::check(&args.checkpoint, &[("--save", args.save.as_ref())])?;
     let checkpoint = Checkpoint::read(&args.checkpoint)?;
     let recipe = super::checkpoints::recipe_of(&checkpoint, &[])?;
     let name = args.data.as_ref().unwrap_or(&recipe.data.name);
@@ -157,8 +154,8 @@ fn summary(args: &Args, found: &Parity, data: &Dataset, adapter: &str) -> String
         table.row([
             "ties".into(),
             format!(
-                "the {differ} codes that differ belong to values at most {farthest:.0e} of a step from the middle between two \
-                 codes, where f32 rounds its sum to the other side"
+                "values whose codes differ are at most {farthest:.0e} of a step from the middle between two codes, where f32 \
+                 rounds its sum to the other side"
             ),
         ]);
     }

@@ -219,6 +219,7 @@ impl Training<'_> {
             // The training is as good as before; the sentence says what stands in the way.
             Err(error) if error.is_bad_input() => {
                 self.console.warn(format!("no int8 model was made: {error}"));
+                self.folder.remove_int8_model()?;
                 return Ok(None);
             }
             Err(error) => return Err(error),

@@ -125,6 +125,12 @@ impl Checkpoint {
         let path = path.as_ref();
         let content = std::fs::read(path).map_err(Error::io(path))?;
         let bad = |message: String| Error::bad_file(path, message);
+        // Behind eight bytes of length, its header begins.
+        if content.get(8).is_some_and(|&byte| byte != b'{') {
+            return Err(bad(
+                "this is no safetensors file, and so neither a checkpoint nor an int8 model".into()
+            ));
+        }
         let file = SafeTensors::deserialize(&content)
             .map_err(|e| bad(format!("this is no whole safetensors file ({e}); is the copy truncated?")))?;
         let (_, header) =
@@ -132,6 +138,11 @@ impl Checkpoint {
         let metadata = header.metadata().clone().unwrap_or_default();
         match metadata.get("format").map(String::as_str) {
             Some(FORMAT) => {}
+            Some(other) if other.starts_with("simqat-int8-") => {
+                return Err(bad(
+                    "this is an int8 model, and what is asked needs the checkpoint that it was converted from".into(),
+                ));
+            }
             Some(other) => {
                 return Err(bad(format!("its format is \"{other}\"; this program reads \"{FORMAT}\"")));
             }

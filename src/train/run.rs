@@ -78,6 +78,18 @@ impl RunFolder {
         self.path.join("model.int8.safetensors")
     }
 
+    /// Takes away the integer network that an earlier run of that name left, where there is one.
+    ///
+    /// # Errors
+    /// Where it cannot be removed.
+    pub fn remove_int8_model(&self) -> Result<()> {
+        let path = self.int8_model();
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path)(e)),
+            _ => Ok(()),
+        }
+    }
+
     fn skipped(&self) -> PathBuf {
         self.path.join("skipped.txt")
     }

@@ -71,6 +71,22 @@ fn a_calibrated_checkpoint_becomes_a_model_of_integers() {
 }
 
 #[test]
+fn a_run_leaves_no_model_but_its_own() {
+    let place = Place::new();
+    let model = place.path("runs/tiny/model.int8.safetensors");
+    let run = ["run", "tiny.toml", "--simqat-only", "--json"];
+    let json = place.run(&run).succeeded().json();
+    assert_eq!(json["int8"]["bytes"], std::fs::metadata(&model).unwrap().len());
+    // What has no integer form is said, and the model of the run before does not stay as if it were this one's.
+    let done = place.run(&[&run[..], &["--set", "simqat.weights.symmetric=false"]].concat()).succeeded();
+    assert_says(
+        &done.stderr,
+        &["warning: no int8 model was made", "\"conv1\"", "simqat.weights.symmetric = true"],
+    );
+    assert!(!model.exists() && done.json().get("int8").is_none(), "{}", done.stdout);
+}
+
+#[test]
 fn parity_counts_every_code() {
     let place = with_model();
     let told = place.run(&["parity", CALIBRATED, "--images", "3", "--engines", "gpu,cpu"]).succeeded().stdout;
@@ -140,9 +156,30 @@ fn models_and_pictures_that_cannot_be_used_are_refused() {
     place.refused(2, &["infer", MODEL, "one.png", "--top", "0"], &["--top 0"]);
     place.refused(2, &["eval", CALIBRATED, "--device", "cpu"], &["--device cpu", "int8 models"]);
     place.refused(2, &["convert", CHECKPOINT, "--out", "no"], &[CHECKPOINT, "simqat calibrate"]);
-    place.refused(2, &["convert", MODEL, "--out", "no"], &[MODEL]);
+    for command in ["convert", "parity", "calibrate"] {
+        place.refused(2, &[command, MODEL], &[MODEL, "int8 model", "the checkpoint"]);
+    }
+    place.refused(2, &["bench", "infer", MODEL], &[MODEL, "int8 model", "the checkpoint"]);
+    for command in [&["eval"][..], &["inspect"], &["convert"], &["bench", "infer"]] {
+        place.refused(2, &[command, &["one.png"]].concat(), &["one.png", "no safetensors file"]);
+    }
+    // What is read is never written over.
+    let (out, onnx) = (["--out", CALIBRATED], ["--onnx", CALIBRATED]);
+    for (command, output) in [("convert", out), ("convert", onnx), ("export", out), ("export", onnx)] {
+        place.refused(
+            2,
+            &[command, CALIBRATED, output[0], output[1]],
+            &[CALIBRATED, "file to read", output[0]],
+        );
+    }
+    place.refused(2, &["parity", CALIBRATED, "--save", CALIBRATED], &["file to read", "--save"]);
+    place.refused(2, &["convert", CALIBRATED, "--out", "a", "--onnx", "a"], &["--out and --onnx"]);
     place.refused(2, &["parity", CALIBRATED, "--images", "0"], &["--images 0"]);
-    place.refused(2, &["convert", CALIBRATED, "--out", "no/such/folder"], &["no/such/folder"]);
+    place.refused(
+        2,
+        &["convert", CALIBRATED, "--out", "no/such/folder"],
+        &["no/such/folder", "there is no folder \"no/such\""],
+    );
     place
         .run(&[
             "calibrate",

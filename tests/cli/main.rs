@@ -167,7 +167,7 @@ fn forge(content: &[u8], tensor: &str, change: impl Fn(&mut Vec<usize>, &mut Vec
 #[test]
 fn every_command_has_help() {
     let place = Place::new();
-    let commands: [&[&str]; 11] = [
+    let commands: [&[&str]; 18] = [
         &[],
         &["info"],
         &["data"],
@@ -179,6 +179,13 @@ fn every_command_has_help() {
         &["inspect"],
         &["bench"],
         &["bench", "step"],
+        &["bench", "loader"],
+        &["bench", "infer"],
+        &["convert"],
+        &["parity"],
+        &["infer"],
+        &["import"],
+        &["export"],
     ];
     for command in commands {
         let done = place.run(&[command, &["--help"]].concat()).succeeded();

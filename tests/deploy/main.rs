@@ -19,3 +19,5 @@ mod onnx;
 #[cfg(feature = "onnx")]
 mod onnx_lint;
 mod oracle;
+#[cfg(feature = "onnx")]
+mod reader;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use simqat::autograd::Var;
 use simqat::deploy::onnx::{OnnxOptions, WeightType, write_float, write_int8};
-use simqat::deploy::{Function, Int8Model, Op, Table};
+use simqat::deploy::{Function, Grid, Int8Model, Op, Table, convert};
 use simqat::kernel::geometry::Padding;
 use simqat::kernel::pool::Window;
+use simqat::nn::models::{ModelInit, lenet5 as float_lenet5};
 use simqat::nn::{BatchNorm2d, Conv2d, CustomLayer, Dense, Layer, Network};
 use simqat::ops::Activation;
 use simqat::quant::SimQat;
@@ -18,12 +19,13 @@ use simqat::tensor::Shape;
 use simqat::tensor::Tensor;
 use simqat::tensor::init::Init;
 
+use super::common::networks::{images, lived_in};
 use super::common::{assert_close, gpu};
 use super::models::{Builder, ConvShape, Random, lenet5, mixed};
 use super::oracle;
 
 /// The Python of an environment with ONNX Runtime. script/test makes one and says so; by hand, what needs it can be left out.
-fn python() -> Option<OsString> {
+pub fn python() -> Option<OsString> {
     let python = std::env::var_os("SIMQAT_ONNX_PYTHON");
     if python.is_none() {
         eprintln!("left out: SIMQAT_ONNX_PYTHON names no Python with onnxruntime; script/test makes one");
@@ -170,20 +172,42 @@ fn functions_and_narrow_grids_agree() {
     let padded = simqat::deploy::Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
     b.avg_pool(x, padded);
     let mut model = b.finish();
-    // Scales whose ratio is no simple fraction: ties, which are rounded up here and to the even code there, would be many.
-    for id in 0..model.layers.len() {
-        let before = model.layers[model.layers[id].inputs.first().copied().unwrap_or(0)].grid;
-        let layer = &mut model.layers[id];
-        if let Op::Table(table) = &mut layer.op {
-            layer.grid.scale *= 0.973;
-            *table = Table::new(table.function, &before, &layer.grid);
-        }
-    }
     // 4 bits.
     let last = model.layers.last_mut().unwrap();
-    last.grid = simqat::deploy::Grid { scale: last.grid.scale * 20.0, zero_point: -3, low: -8, high: 7 };
+    last.grid = Grid { scale: last.grid.scale * 20.0, zero_point: -3, low: -8, high: 7 };
     let Some(ran) = compare("functions", &model, WeightType::Uint8) else { return };
     assert_eq!(ran.count("QLinearConv"), 1, "{:?}", ran.operators);
+}
+
+#[test]
+fn tables_behind_their_only_source_keep_both_roundings() {
+    for function in [Function::Identity, Function::Relu, Function::Relu6] {
+        let mut b = Builder::new(13, &[2, 9, 9]);
+        let x = b.conv(0, 3, ConvShape::square(3));
+        let y = b.table(x, function);
+        b.conv(y, 4, ConvShape::square(3));
+        let mut model = b.finish();
+        // A grid that begins at 0 and is wider than the one before: what an optimizer of graphs takes for no operator at all.
+        let before = model.layers[x].grid;
+        let grid = Grid { scale: before.scale * 1.37, zero_point: -128, low: -128, high: 127 };
+        (model.layers[y].grid, model.layers[y].op) = (grid, Op::Table(Table::new(function, &before, &grid)));
+        let Some(ran) = compare(&format!("{function:?}"), &model, WeightType::Uint8) else { return };
+        assert_integer(&ran, &model);
+        assert_eq!(ran.count("Gather"), 1, "{:?}", ran.operators);
+    }
+}
+
+#[test]
+fn quantizers_behind_every_layer_agree() {
+    // Style golden_stick: of a convolution and its ReLU, each has a quantizer.
+    let float = lived_in(float_lenet5(10, ModelInit::He), 5);
+    let network = SimQat::golden_stick().apply(&float).unwrap();
+    network.calibrate(&images([16, 1, 32, 32], 6), 0).unwrap();
+    let model = convert(&network).unwrap().model;
+    let tables = model.layers.iter().filter(|layer| matches!(layer.op, Op::Table(_))).count();
+    assert!(tables >= 4, "{tables}");
+    let Some(ran) = compare("golden_stick", &model, WeightType::Uint8) else { return };
+    assert_integer(&ran, &model);
 }
 
 #[test]

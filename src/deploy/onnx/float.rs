@@ -1,9 +1,8 @@
 //! Float networks as ONNX graphs (opset 13). Parameters keep their names, and a layer's output has the layer's.
 
-use super::builder::{Attribute, Builder};
-use super::operators::{conv_attributes, function, window_attributes};
+use super::builder::{Attribute, Builder, tensor};
+use super::operators::{conv_attributes, window_attributes};
 use super::proto::{DataType, ModelProto};
-use crate::deploy::model::Function;
 use crate::kernel::geometry::{Extents, Padding};
 use crate::nn::{BatchNorm2d, Conv2d, Layer, Network, Node};
 use crate::ops::Activation;
@@ -61,7 +60,7 @@ impl Writer<'_> {
                 self.graph.node(name, "Gemm", &operands, name, vec![("transB", Attribute::Int(1))]);
             }
             Layer::Activation(activation) => {
-                function(graph, name, of_activation(*activation), inputs[0], name);
+                activate(graph, name, *activation, inputs[0], name);
             }
             Layer::MaxPool2d(window) => {
                 let attributes = window_attributes(window.kernel, window.stride, window.padding);
@@ -151,14 +150,30 @@ fn pads(conv: &Conv2d, extents: &Extents) -> [usize; 4] {
     [above, left, behind(0), behind(1)]
 }
 
-fn of_activation(activation: Activation) -> Function {
+/// An activation, by nodes that begin with `name`.
+///
+/// HardSwish is an operator from opset 14 on; it is written as x * HardSigmoid(x), which is the same.
+fn activate(graph: &mut Builder, name: &str, activation: Activation, input: &str, output: &str) {
+    let hard_sigmoid = || vec![("alpha", Attribute::Float(1.0 / 6.0)), ("beta", Attribute::Float(0.5))];
     match activation {
-        Activation::Relu => Function::Relu,
-        Activation::Relu6 => Function::Relu6,
-        Activation::LeakyRelu(slope) => Function::LeakyRelu(slope),
-        Activation::Sigmoid => Function::Sigmoid,
-        Activation::Tanh => Function::Tanh,
-        Activation::HSigmoid => Function::HSigmoid,
-        Activation::HSwish => Function::HSwish,
+        Activation::Relu => graph.node(name, "Relu", &[input], output, Vec::new()),
+        Activation::Relu6 => {
+            let [low, high] = ["low", "high"].map(|own| tensor(name, own));
+            graph.floats(&low, &[], &[0.0]);
+            graph.floats(&high, &[], &[6.0]);
+            graph.node(name, "Clip", &[input, &low, &high], output, Vec::new());
+        }
+        Activation::LeakyRelu(slope) => {
+            let alpha = vec![("alpha", Attribute::Float(slope))];
+            graph.node(name, "LeakyRelu", &[input], output, alpha);
+        }
+        Activation::Sigmoid => graph.node(name, "Sigmoid", &[input], output, Vec::new()),
+        Activation::Tanh => graph.node(name, "Tanh", &[input], output, Vec::new()),
+        Activation::HSigmoid => graph.node(name, "HardSigmoid", &[input], output, hard_sigmoid()),
+        Activation::HSwish => {
+            let gate = tensor(name, "gate");
+            graph.node(&gate, "HardSigmoid", &[input], &tensor(&gate, "value"), hard_sigmoid());
+            graph.node(name, "Mul", &[input, &tensor(&gate, "value")], output, Vec::new());
+        }
     }
 }

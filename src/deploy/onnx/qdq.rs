@@ -2,17 +2,17 @@
 //!
 //! A layer is written as: its inputs' values, its operator in f32, QuantizeLinear, and DequantizeLinear for its users. ONNX
 //! Runtime puts an integer kernel in the place of such a group. Of a layer `conv1` the graph has the tensors `conv1.codes`
-//! and `conv1.value`, and the constants `conv1.scale`, `conv1.weight` and so on.
+//! and `conv1.value`, and the constants `conv1.scale`, `conv1.weight` and so on. A table is looked up by codes.
 //!
 //! ONNX rounds halves to even, and takes sums to codes by an f32: a code can differ by 1 from this crate's engines where
 //! the exact number is about a half.
 
 use super::builder::{Attribute, Builder, tensor};
-use super::operators::{conv_attributes, function, window_attributes};
+use super::operators::{conv_attributes, window_attributes};
 use super::proto::{DataType, ModelProto};
 use crate::Result;
 use crate::deploy::Grid;
-use crate::deploy::model::{Function, Int8Model, Layer, Linear, Op, Padding};
+use crate::deploy::model::{Function, Int8Model, Layer, Linear, Op, Padding, Table};
 
 /// How an integer network is written.
 ///
@@ -152,10 +152,7 @@ impl Writer<'_> {
                 graph.node(name, "Add", &inputs, &exact, Vec::new());
                 self.finish(layer, &exact);
             }
-            Op::Table(table) => {
-                function(graph, name, table.function, inputs[0], &exact);
-                self.quantize(layer, &exact, [low, high]);
-            }
+            Op::Table(table) => self.look_up(layer, table, &from[0].name),
         }
         let users =
             self.model.layers.iter().filter(|user| {
@@ -212,12 +209,10 @@ impl Writer<'_> {
 
     /// Codes, between `ends`, of the values `exact`.
     fn quantize(&mut self, layer: &Layer, exact: &str, ends: [i8; 2]) {
-        let [codes, rounded, scale, zero_point] =
-            ["codes", "rounded", "scale", "zero_point"].map(|own| tensor(&layer.name, own));
+        let [codes, rounded] = ["codes", "rounded"].map(|own| tensor(&layer.name, own));
         let clipped = ends != [i8::MIN, i8::MAX];
+        let [scale, zero_point] = self.grid(layer);
         let graph = &mut self.graph;
-        graph.floats(&scale, &[], &[layer.grid.scale]);
-        graph.bytes(&zero_point, DataType::Uint8, &[], vec![unsigned(layer.grid.zero_point)]);
         let output = if clipped { &rounded } else { &codes };
         let quantize = tensor(&layer.name, "quantize");
         graph.node(&quantize, "QuantizeLinear", &[exact, &scale, &zero_point], output, Vec::new());
@@ -229,6 +224,30 @@ impl Writer<'_> {
             graph.node(&clip, "Clip", &[&rounded, &low, &high], &codes, Vec::new());
         }
         graph.describe(&codes, DataType::Uint8, &layer.shape);
+    }
+
+    /// Codes by the codes of `before`: a Gather from the table itself, which is exact for every function.
+    ///
+    /// Relu, Clip and Identity between two quantizers would not do: ONNX Runtime drops them where the quantizer behind says the
+    /// same, and then makes one of the two quantizers, with a scale that no layer was trained for.
+    fn look_up(&mut self, layer: &Layer, table: &Table, before: &str) {
+        let [entries, places, codes] = ["table", "places", "codes"].map(|own| tensor(&layer.name, own));
+        let bytes = table.codes.iter().map(|&code| unsigned(code)).collect();
+        self.graph.bytes(&entries, DataType::Uint8, &[table.codes.len()], bytes);
+        let to_int32 = vec![("to", Attribute::Int(DataType::Int32 as i64))];
+        let before = tensor(before, "codes");
+        self.graph.node(&tensor(&entries, "cast"), "Cast", &[&before], &places, to_int32);
+        self.graph.node(&layer.name, "Gather", &[&entries, &places], &codes, Vec::new());
+        self.graph.describe(&codes, DataType::Uint8, &layer.shape);
+        self.grid(layer);
+    }
+
+    /// The constants of a layer's grid.
+    fn grid(&mut self, layer: &Layer) -> [String; 2] {
+        let [scale, zero_point] = ["scale", "zero_point"].map(|own| tensor(&layer.name, own));
+        self.graph.floats(&scale, &[], &[layer.grid.scale]);
+        self.graph.bytes(&zero_point, DataType::Uint8, &[], vec![unsigned(layer.grid.zero_point)]);
+        [scale, zero_point]
     }
 
     /// What the codes stand for, as the tensor `value`.
