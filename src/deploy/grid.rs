@@ -30,13 +30,26 @@ impl Grid {
     /// The formula and the order of its roundings are those of the fake quantizer (`quant/round.wgsl`), so that codes of a
     /// network's input agree with the simulated network's.
     pub fn code(&self, value: f32) -> i8 {
-        let [low, high] = [self.value(self.low), self.value(self.high)];
-        // A minimum of maxima, as WGSL's clamp, which sends NaN to an end.
-        let inside = value.max(low).min(high);
-        // Never negative, so cutting off is rounding down, and compilers find vectors for it.
-        let index = ((inside - low) / self.scale + 0.5) as i32;
-        // From 0 to 255: the sum fits.
-        (i32::from(self.low) + index).min(i32::from(self.high)) as i8
+        self.coder()(value)
+    }
+
+    /// [`Grid::code`] for many values: what it needs is looked up once, which compilers do not see through a reference.
+    pub fn codes(&self, values: &[f32]) -> Vec<i8> {
+        let code = self.coder();
+        values.iter().map(|&value| code(value)).collect()
+    }
+
+    fn coder(&self) -> impl Fn(f32) -> i8 + use<> {
+        let [first, last] = [self.value(self.low), self.value(self.high)];
+        let (scale, low, high) = (self.scale, i32::from(self.low), i32::from(self.high));
+        move |value| {
+            // A minimum of maxima, as WGSL's clamp, which sends NaN to an end.
+            let inside = value.max(first).min(last);
+            // Never negative, so cutting off is rounding down, and compilers find vectors for it.
+            let index = ((inside - first) / scale + 0.5) as i32;
+            // From 0 to 255: the sum fits.
+            (low + index).min(high) as i8
+        }
     }
 
     /// Fails where there is no such grid, in words that go behind the name of a layer.
@@ -85,6 +98,7 @@ mod tests {
     fn every_code_comes_back() {
         for code in i8::MIN..=i8::MAX {
             assert_eq!(GRID.code(GRID.value(code)), code);
+            assert_eq!(GRID.codes(&[GRID.value(code); 3]), [code; 3]);
         }
     }
 

@@ -308,7 +308,7 @@ impl Int8Model {
 
     /// Codes of a batch of images' values [N, ...] in the network's input shape.
     pub fn quantize(&self, values: &[f32]) -> Vec<i8> {
-        values.iter().map(|&value| self.input().grid.code(value)).collect()
+        self.input().grid.codes(values)
     }
 
     /// What codes of the network's output stand for.
