@@ -26,7 +26,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Keep bounds checks in the shaders. On by default in debug builds.
     pub checked: bool,
-    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen. For tests.
+    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen, and put guard zones
+    /// around it, so that reading a buffer fails if a kernel stored outside of it. For tests.
     pub poison: bool,
     /// Most bytes of the device's memory that tensors may take; `None`: as much as it gives.
     pub memory_limit: Option<u64>,

@@ -12,6 +12,8 @@ mod transfer;
 
 pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, KernelFamily, adapters};
 pub use device::{Caps, Gpu};
+#[cfg(feature = "check")]
+pub(crate) use pool::POISON;
 pub use pool::{Buffer, MemoryUse};
 pub use profile::KernelTime;
 pub use recording::Recording;

@@ -1,4 +1,5 @@
-//! Every kernel launcher against a plain function on the host that says what it should compute.
+//! Every kernel launcher against a plain function on the host that says what it should compute (`simqat::check`), and
+//! what launchers must refuse.
 //!
 //! Fresh memory is poisoned with NaN, so a value that a kernel does not write is seen. Shapes include size 1,
 //! odd sizes, sizes that are no multiple of four, and more workgroups than one dimension of a dispatch holds.
@@ -22,6 +23,7 @@ mod random;
 mod reduce;
 
 use proptest::prelude::ProptestConfig;
+use simqat::check::{self, Case, Trial};
 use simqat::gpu::Gpu;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
@@ -54,4 +56,19 @@ fn families() -> [Gpu; 2] {
 
 fn words(values: &[u32]) -> Tensor {
     Tensor::from_u32(&common::gpu(), [values.len()], values).unwrap()
+}
+
+/// Runs every case of `simqat::check` about this on this machine's adapter, and those that have other shaders for GPUs
+/// with them too.
+#[track_caller]
+fn family(name: &str) {
+    let cases: Vec<Case> = check::cases().into_iter().filter(|case| case.family == name).collect();
+    assert!(!cases.is_empty(), "no case is about {name}");
+    let [own, tiled] = families();
+    for case in cases {
+        let both: &[&Gpu] = if case.both { &[&own, &tiled] } else { &[&own] };
+        for gpu in both {
+            case.run(&mut Trial::new(gpu, 0)).unwrap_or_else(|e| panic!("{case} ({gpu:?}): {e}"));
+        }
+    }
 }
