@@ -5,6 +5,7 @@
 //! Expected values are computed here in f64 or exactly; a case says how far a device may be off and why.
 
 mod kernels;
+pub mod oracle;
 mod report;
 mod run;
 mod trial;

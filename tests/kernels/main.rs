@@ -23,10 +23,10 @@ mod random;
 mod reduce;
 
 use proptest::prelude::ProptestConfig;
-use simqat::check::{self, Case, Trial};
-use simqat::gpu::Gpu;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
+
+use common::family;
 
 /// Few cases: each runs on the device, and the shapes that matter most are listed by hand beside.
 fn few() -> ProptestConfig {
@@ -49,26 +49,6 @@ fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_f32(&common::gpu(), shape, values).unwrap()
 }
 
-/// This machine's adapter with the kernels that suit it, and with those for GPUs.
-fn families() -> [Gpu; 2] {
-    [common::gpu(), common::tiled_gpu()]
-}
-
 fn words(values: &[u32]) -> Tensor {
     Tensor::from_u32(&common::gpu(), [values.len()], values).unwrap()
-}
-
-/// Runs every case of `simqat::check` about this on this machine's adapter, and those that have other shaders for GPUs
-/// with them too.
-#[track_caller]
-fn family(name: &str) {
-    let cases: Vec<Case> = check::cases().into_iter().filter(|case| case.family == name).collect();
-    assert!(!cases.is_empty(), "no case is about {name}");
-    let [own, tiled] = families();
-    for case in cases {
-        let both: &[&Gpu] = if case.both { &[&own, &tiled] } else { &[&own] };
-        for gpu in both {
-            case.run(&mut Trial::new(gpu, 0)).unwrap_or_else(|e| panic!("{case} ({gpu:?}): {e}"));
-        }
-    }
 }

@@ -1,11 +1,19 @@
 //! Kernels against plain functions on the host, over shapes that are odd, small, large, and drawn from a seed.
 
+mod learned_step;
+mod norm;
+mod observation;
 mod pool;
+mod quantize;
 
 use super::{Case, Trial};
 
 pub(super) fn cases() -> Vec<Case> {
-    [pool::CASES].into_iter().flatten().copied().collect()
+    [pool::CASES, quantize::CASES, observation::CASES, learned_step::CASES, norm::CASES]
+        .into_iter()
+        .flatten()
+        .copied()
+        .collect()
 }
 
 /// Values with both signs, up to 3 in size.
