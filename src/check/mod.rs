@@ -4,6 +4,7 @@
 //!
 //! Expected values are computed here in f64 or exactly; a case says how far a device may be off and why.
 
+mod gradients;
 mod kernels;
 pub mod oracle;
 mod report;
@@ -71,7 +72,7 @@ impl std::fmt::Display for Case {
 
 /// All of them, cheapest first.
 pub fn cases() -> Vec<Case> {
-    kernels::cases()
+    [kernels::cases(), gradients::cases()].concat()
 }
 
 /// The families, each once, in the order of [`cases`].
