@@ -233,6 +233,11 @@ impl Gpu {
         self.0.pipelines.len()
     }
 
+    /// Names of the kernels that were compiled so far, in no particular order.
+    pub fn kernel_names(&self) -> Vec<String> {
+        self.0.pipelines.names()
+    }
+
     /// GPU memory of tensors: in use, taken from the device, and the most that was in use.
     pub fn memory(&self) -> MemoryUse {
         lock(&self.0.pool).usage()

@@ -78,6 +78,11 @@ impl PipelineCache {
         Ok(pipeline)
     }
 
+    /// What was compiled.
+    pub fn names(&self) -> Vec<String> {
+        self.made.lock().unwrap_or_else(|e| e.into_inner()).keys().map(Shader::to_string).collect()
+    }
+
     /// How many pipelines were compiled.
     pub fn len(&self) -> usize {
         self.made.lock().unwrap_or_else(|e| e.into_inner()).len()
