@@ -12,6 +12,7 @@ mod recording;
 mod stream;
 mod transfer;
 
+pub use crate::shader::Fault;
 pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, KernelFamily, adapters};
 pub(crate) use device::VECTOR_LANES;
 pub use device::{Caps, Gpu};
