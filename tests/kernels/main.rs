@@ -22,6 +22,8 @@ mod quantize;
 mod random;
 mod reduce;
 
+use std::path::Path;
+
 use proptest::prelude::ProptestConfig;
 use simqat::check::{self, Case, Trial};
 use simqat::gpu::Gpu;
@@ -37,12 +39,6 @@ fn few() -> ProptestConfig {
 fn values(count: usize, seed: u64) -> Vec<f32> {
     let mut random = Philox::new(seed, 77);
     (0..count).map(|_| random.uniform() * 6.0 - 3.0).collect()
-}
-
-/// Small whole numbers, so that equal values are common and sums are exact.
-fn whole(count: usize, seed: u64) -> Vec<f32> {
-    let mut random = Philox::new(seed, 78);
-    (0..count).map(|_| random.below(5) as f32 - 2.0).collect()
 }
 
 fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
@@ -70,5 +66,30 @@ fn family(name: &str) {
         for gpu in both {
             case.run(&mut Trial::new(gpu, 0)).unwrap_or_else(|e| panic!("{case} ({gpu:?}): {e}"));
         }
+    }
+}
+
+/// A family that no test names would be tried by the program alone.
+#[test]
+fn every_family_is_called_by_a_test() {
+    let mut sources = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let lines: Vec<&str> = sources.lines().map(str::trim).collect();
+    for name in check::families() {
+        // The whole body of a test.
+        let call = format!("family(\"{name}\");");
+        let is_called =
+            lines.windows(3).any(|w| w[0] == "#[test]" && w[1].starts_with("fn ") && w[2] == call);
+        assert!(is_called, "no test is {call}");
     }
 }
