@@ -41,7 +41,7 @@ pub mod random;
 mod settings;
 #[cfg(feature = "train")]
 pub mod shader;
-#[cfg(feature = "check")]
+#[cfg(all(feature = "check", feature = "train"))]
 pub mod shader_test;
 #[cfg(feature = "train")]
 pub mod tensor;

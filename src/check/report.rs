@@ -36,12 +36,17 @@ pub struct Report {
     pub caps: Caps,
     /// Names of the device's features, as wgpu calls them.
     pub features: Vec<String>,
+    /// The device's limits, by the names that wgpu gives them.
+    pub limits: Vec<(&'static str, u64)>,
+    /// The shaders that were compiled, by file and constants.
+    pub variants: Vec<String>,
     /// The seed of the random shapes and values.
     pub seed: u64,
     /// In the order in which they were tried.
     pub outcomes: Vec<Outcome>,
-    /// Kernels that were compiled.
-    pub compiled: usize,
+    /// From opening the device to the end of the first training step of a quantized LeNet5, with compiling, and what the
+    /// step after it took; `None` if there was no such step.
+    pub start: Option<[Duration; 2]>,
     /// From opening the device to the last case.
     pub time: Duration,
 }

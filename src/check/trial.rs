@@ -4,7 +4,7 @@ use std::fmt::{Debug, Display};
 
 use super::oracle::relative_error;
 use crate::gpu::Gpu;
-use crate::shader_test::{Bound, Deviation, Draw, compare};
+use crate::shader_test::{Bound, Deviation, Draw, Estimate, compare, compare_estimates};
 use crate::tensor::{Shape, Tensor};
 use crate::{Error, Result};
 
@@ -73,6 +73,23 @@ impl<'a> Trial<'a> {
         bound: Bound,
     ) -> Result<()> {
         self.worst = self.worst.worse(compare(what, actual, expected, bound)?);
+        Ok(())
+    }
+
+    /// Holds a tensor of f32 against what it should be, each value with a bound of its own.
+    ///
+    /// # Errors
+    /// As [`compare`], and if the device has failed.
+    pub fn estimates(&mut self, what: impl Display, actual: &Tensor, expected: &[Estimate]) -> Result<()> {
+        self.near(what, &actual.read_f32()?, expected)
+    }
+
+    /// Holds numbers against what they should be, each with a bound of its own.
+    ///
+    /// # Errors
+    /// As [`compare`].
+    pub fn near(&mut self, what: impl Display, actual: &[f32], expected: &[Estimate]) -> Result<()> {
+        self.worst = self.worst.worse(compare_estimates(what, actual, expected)?);
         Ok(())
     }
 

@@ -5,6 +5,6 @@ mod pipeline;
 mod source;
 mod spec;
 
-pub use pipeline::{Pipeline, PipelineCache};
+pub use pipeline::{Fault, Pipeline, PipelineCache};
 pub use source::{SOURCES, render};
 pub use spec::{Constant, Shader, ShaderSpec};

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use super::Estimate;
 use crate::{Error, Result};
 
 /// How far a value may be from the expected one.
@@ -84,20 +85,55 @@ impl Deviation {
 /// If a value is farther off than `bound` allows, or is NaN where no NaN is expected, or there are more or fewer
 /// values. The message names `what`, how many are wrong, and the worst.
 pub fn compare(what: impl Display, actual: &[f32], expected: &[f32], bound: Bound) -> Result<Deviation> {
-    if actual.len() != expected.len() {
-        return Err(Error::Mismatch(format!(
-            "{what}: there are {} values, and {} are expected",
-            actual.len(),
-            expected.len()
-        )));
+    judge(what, actual, expected.len(), |at| {
+        let (a, e) = (actual[at], expected[at]);
+        Judgement {
+            expected: e,
+            own: Deviation { error: distance(a, e), bound: bound.allowed(e) },
+            is_met: bound.is_met(a, e),
+            is_same: a.to_bits() == e.to_bits(),
+        }
+    })
+}
+
+/// As [`compare`], where each expected value has a bound of its own.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_estimates(what: impl Display, actual: &[f32], expected: &[Estimate]) -> Result<Deviation> {
+    judge(what, actual, expected.len(), |at| {
+        let (a, e) = (actual[at], expected[at]);
+        let own = Deviation { error: (f64::from(a) - e.value).abs(), bound: e.error };
+        let is_met = own.error <= own.bound && own.bound.is_finite();
+        Judgement { expected: e.value as f32, own, is_met, is_same: own.error == 0.0 }
+    })
+}
+
+/// One value.
+struct Judgement {
+    expected: f32,
+    own: Deviation,
+    is_met: bool,
+    is_same: bool,
+}
+
+fn judge(
+    what: impl Display,
+    actual: &[f32],
+    expected: usize,
+    judgement: impl Fn(usize) -> Judgement,
+) -> Result<Deviation> {
+    let all = actual.len();
+    if all != expected {
+        return Err(Error::Mismatch(format!("{what}: there are {all} values, and {expected} are expected")));
     }
     let mut deviation = Deviation::default();
     let mut wrong: Option<(usize, f64)> = None;
     let mut count = 0;
-    for (at, (&a, &e)) in actual.iter().zip(expected).enumerate() {
-        let own = Deviation { error: distance(a, e), bound: bound.allowed(e) };
-        if bound.is_met(a, e) {
-            if a.to_bits() != e.to_bits() || own.bound > deviation.bound {
+    for at in 0..all {
+        let Judgement { own, is_met, is_same, .. } = judgement(at);
+        if is_met {
+            if !is_same || own.bound > deviation.bound {
                 deviation = deviation.worse(own);
             }
             continue;
@@ -110,11 +146,12 @@ pub fn compare(what: impl Display, actual: &[f32], expected: &[f32], bound: Boun
         }
     }
     let Some((at, _)) = wrong else { return Ok(deviation) };
-    let (a, e) = (actual[at], expected[at]);
+    let a = actual[at];
+    let Judgement { expected, own, .. } = judgement(at);
     let unwritten = if a.to_bits() == crate::gpu::POISON { " (nothing was written there)" } else { "" };
+    let within = if own.bound > 0.0 { format!(" within {:.1e}", own.bound) } else { String::new() };
     Err(Error::Mismatch(format!(
-        "{what}: {count} of {} values are wrong; value {at} is {a:e}{unwritten}, expected {e:e}",
-        actual.len()
+        "{what}: {count} of {all} values are wrong; value {at} is {a:e}{unwritten}, expected {expected:e}{within}"
     )))
 }
 
@@ -147,9 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn an_estimate_is_met_up_to_its_own_bound() {
+        let expected = [Estimate { value: 1.0, error: 0.5 }, Estimate::exact(2.0)];
+        let found = compare_estimates("", &[1.25, 2.0], &expected).unwrap();
+        assert_eq!(found, Deviation { error: 0.25, bound: 0.5 });
+        for wrong in [[1.75, 2.0], [1.0, 2.000001], [f32::NAN, 2.0], [1.0, f32::INFINITY]] {
+            assert!(compare_estimates("", &wrong, &expected).is_err(), "{wrong:?}");
+        }
+        assert!(compare_estimates("", &[1.0], &expected).is_err(), "one is missing");
+        let nothing = Estimate { value: f64::NAN, error: f64::INFINITY };
+        assert!(compare_estimates("", &[1.0], &[nothing]).is_err(), "a bound that holds nothing is no bound");
+    }
+
+    #[test]
     fn the_message_names_the_worst_of_the_wrong() {
         let error = compare("sum", &[1.0, 5.0, 3.0], &[1.0, 2.0, 4.0], NEAR).unwrap_err().to_string();
-        assert_eq!(error, "sum: 2 of 3 values are wrong; value 1 is 5e0, expected 2e0");
+        assert_eq!(error, "sum: 2 of 3 values are wrong; value 1 is 5e0, expected 2e0 within 2.0e-3");
         let poison = f32::from_bits(crate::gpu::POISON);
         let error = compare("sum", &[5.0, poison], &[1.0, 2.0], NEAR).unwrap_err().to_string();
         assert!(error.contains("value 1") && error.contains("nothing was written"), "{error}");

@@ -39,6 +39,11 @@ impl Draw {
         (0..count).map(|_| self.random.below(2 * size + 1) as f32 - size as f32).collect()
     }
 
+    /// The numbers below `count` in random order.
+    pub fn order(&mut self, count: usize) -> Vec<u32> {
+        self.random.permutation(count)
+    }
+
     /// A shape of `axes` axes of 1 to `longest` each. Extents of one are as common as all others together, since
     /// kernels treat them apart.
     pub fn shape(&mut self, axes: usize, longest: usize) -> Vec<usize> {

@@ -7,6 +7,8 @@
 
 mod compare;
 mod draw;
+mod estimate;
 
-pub use compare::{Bound, Deviation, compare};
+pub use compare::{Bound, Deviation, compare, compare_estimates};
 pub use draw::Draw;
+pub use estimate::Estimate;

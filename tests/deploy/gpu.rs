@@ -126,7 +126,7 @@ fn convolutions_of_any_shape() {
     proptest!(config, |((seed, [h, w], c, o, shape) in any_conv())| {
         let mut b = Builder::new(seed, &[c, h, w]);
         b.conv(0, o, shape);
-        let model = b.finish();
+        let model = b.finish().unwrap();
         for gpu in &families {
             agrees_on_batches(gpu, &model, &[2], seed);
         }
@@ -200,7 +200,7 @@ fn flat_codes_are_found_wherever_they_lie() {
     let x = large.flatten(0);
     large.dense(x, 5, 8, Function::Identity);
 
-    let models = [flat_output, looked_up, added, flat_input, large].map(Builder::finish);
+    let models = [flat_output, looked_up, added, flat_input, large].map(|b| b.finish().unwrap());
     for gpu in families() {
         for model in &models {
             agrees_on_batches(&gpu, model, &[1, 3], 9);
@@ -221,7 +221,7 @@ fn windows_of_any_shape() {
             let mut b = Builder::new(seed as u64, &[6, 9, 7]);
             b.max_pool(0, window);
             b.avg_pool(0, window);
-            agrees_on_batches(&gpu, &b.finish(), &[1, 2], 3);
+            agrees_on_batches(&gpu, &b.finish().unwrap(), &[1, 2], 3);
         }
     }
 }
@@ -245,7 +245,7 @@ fn pooling_joined_with_a_convolution_keeps_the_same_codes() {
     let x = b.add(both, both, Function::Identity);
     let x = b.conv(x, 4, ConvShape::square(1));
     b.max_pool(x, Window { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
-    let model = b.finish();
+    let model = b.finish().unwrap();
     for gpu in families() {
         agrees_on_batches(&gpu, &model, &[1, 5, 40], 6);
     }
@@ -259,7 +259,7 @@ fn large_batches_take_other_tiles() {
         let x = b.conv(0, 16, ConvShape::square(3).padded(1));
         let x = b.conv(x, 8, ConvShape { stride: [2, 2], ..ConvShape::square(3).padded(1) });
         b.conv(x, 24, ConvShape::square(1));
-        agrees_on_batches(&gpu, &b.finish(), &[1, 40], 3);
+        agrees_on_batches(&gpu, &b.finish().unwrap(), &[1, 40], 3);
     }
 }
 
@@ -282,7 +282,7 @@ fn both_engines_give_the_same_codes() {
     let x = b.avg_pool(x, Window { kernel: [4; 2], stride: [4; 2], padding: [0; 2] });
     let x = b.flatten(x);
     b.dense(x, 100, 8, Function::Identity);
-    let model = b.finish();
+    let model = b.finish().unwrap();
     let codes = Random::new(4).codes(9 * size(&model), 8);
     let mut cpu = CpuEngine::new(&model).unwrap();
     let layers = cpu.trace(&codes).unwrap();
@@ -383,14 +383,14 @@ fn ten_million_products_are_rounded_as_in_128_bits() {
     for chunk in 0..10 {
         let (mut sums, mut factors, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
         for place in 0..CHUNK {
-            let bits = random.next();
+            let bits = random.bits();
             // Sums of every size; and every pair of ends with every shift.
             let (sum, mantissa, shift) = if chunk == 0 {
                 let (sum, rest) = (ends[place % ends.len()], place / ends.len());
                 (sum, mantissas[rest % mantissas.len()], (rest / mantissas.len() % 62 + 1) as u32)
             } else {
                 let sum = (bits >> 32) as i32 >> (bits & 31);
-                (sum, (1 << 30) | (random.next() >> 34) as u32, (bits >> 5) as u32 % 62 + 1)
+                (sum, (1 << 30) | (random.bits() >> 34) as u32, (bits >> 5) as u32 % 62 + 1)
             };
             sums.push(sum);
             factors.push(mantissa);
@@ -422,8 +422,8 @@ fn sums_of_two_products_are_rounded_once() {
     let mut random = Random::new(3);
     for gpu in [gpu(), tiled_gpu()] {
         for round in 0..40 {
-            let large = [1 << 30, (1 << 31) - 1, (1 << 30) + (random.next() >> 34) as u32][round % 3];
-            let small = [large, 0, 1, large >> (random.next() % 31)][round % 4];
+            let large = [1 << 30, (1 << 31) - 1, (1 << 30) + (random.bits() >> 34) as u32][round % 3];
+            let small = [large, 0, 1, large >> (random.bits() % 31)][round % 4];
             let shift = [1, 62, 31, 32, 33, random.between(1, 62) as u32][round % 6];
             let factors = [large, small].map(|mantissa| Factor { mantissa, shift });
             let mut code = || random.between(-128, 127) as i8;

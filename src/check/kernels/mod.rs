@@ -1,19 +1,47 @@
 //! Kernels against plain functions on the host, over shapes that are odd, small, large, and drawn from a seed.
 
+mod augment;
+mod conv;
+mod counter;
+mod elementwise;
+mod gemm;
 mod learned_step;
+mod loss;
+mod momentum;
 mod norm;
 mod observation;
+mod optim;
 mod pool;
 mod quantize;
+mod random;
+mod reduce;
+mod tally;
 
 use super::{Case, Trial};
 
 pub(super) fn cases() -> Vec<Case> {
-    [pool::CASES, quantize::CASES, observation::CASES, learned_step::CASES, norm::CASES]
-        .into_iter()
-        .flatten()
-        .copied()
-        .collect()
+    [
+        counter::CASES,
+        random::CASES,
+        elementwise::CASES,
+        reduce::CASES,
+        loss::CASES,
+        tally::CASES,
+        momentum::CASES,
+        optim::CASES,
+        augment::CASES,
+        pool::CASES,
+        quantize::CASES,
+        observation::CASES,
+        learned_step::CASES,
+        norm::CASES,
+        gemm::CASES,
+        conv::CASES,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+    .collect()
 }
 
 /// Values with both signs, up to 3 in size.
