@@ -12,7 +12,10 @@ fn main() -> simqat::Result<()> {
             eprintln!("{} in {:.1} s, {left} to go", outcome.case, outcome.time.as_secs_f64());
         })?;
         for row in report.by_family() {
-            println!("{}: {} runs, {} failed; worst error {:.1e}", row.family, row.runs, row.failed, row.worst.error);
+            println!(
+                "{}: {} runs, {} failed; worst error {:.1e}",
+                row.family, row.runs, row.failed, row.worst.error
+            );
         }
         if !report.passed() {
             println!("do not train on \"{}\" ({})", report.caps.adapter.name, report.caps.adapter.driver);

@@ -13,16 +13,44 @@ const fn fault(file: &'static str, sound: &'static str, broken: &'static str) ->
 /// A name, the family that must find it, and the fault. The texts are those of rendered variants. (A store past the end is
 /// not among them: software adapters drop it. What finds it elsewhere, the guard zones, is tested in tests/gpu.rs.)
 const FAULTS: &[(&str, &str, Fault)] = &[
-    ("a wrong tap", "convolutions", fault("conv/forward.wgsl", "weight[weights0 + tap", "weight[weights0 + tap / 2u")),
+    (
+        "a wrong tap",
+        "convolutions",
+        fault("conv/forward.wgsl", "weight[weights0 + tap", "weight[weights0 + tap / 2u"),
+    ),
     ("a swapped sign", "convolutions", fault("conv/input_grad.wgsl", "= fma(g0,", "= fma(-g0,")),
     ("a missing barrier", "products", fault("gemm/tile.wgsl", "workgroupBarrier();", "")),
-    ("a tie that goes to the last of equals", "pooling", fault("pool/max_forward.wgsl", "value > best", "value >= best")),
-    ("a value that is not written", "elementwise", fault("elementwise/unary.wgsl", "(i < params.vectors)", "(i + 1u < params.vectors)")),
+    (
+        "a tie that goes to the last of equals",
+        "pooling",
+        fault("pool/max_forward.wgsl", "value > best", "value >= best"),
+    ),
+    (
+        "a value that is not written",
+        "elementwise",
+        fault("elementwise/unary.wgsl", "(i < params.vectors)", "(i + 1u < params.vectors)"),
+    ),
     ("rounding half down", "quantizers", fault("quant/fake_quant.wgsl", "+ 0.5", "+ 0.499999")),
-    ("a range that forgets its smallest value", "observers", fault("quant/update_range.wgsl", "min(seen.x, piece.x)", "piece.x")),
-    ("a multiplier of the generator that is off by one", "random numbers", fault("random/fill.wgsl", "0xD2511F53u", "0xD2511F52u")),
-    ("momentum that is added twice", "optimizer", fault("optim/momentum.wgsl", "params.momentum *", "2.0 * params.momentum *")),
-    ("a product without its low half", "integer networks", fault("deploy/conv.wgsl", "(middle << bits) | (low & half)", "middle << bits")),
+    (
+        "a range that forgets its smallest value",
+        "observers",
+        fault("quant/update_range.wgsl", "min(seen.x, piece.x)", "piece.x"),
+    ),
+    (
+        "a multiplier of the generator that is off by one",
+        "random numbers",
+        fault("random/fill.wgsl", "0xD2511F53u", "0xD2511F52u"),
+    ),
+    (
+        "momentum that is added twice",
+        "optimizer",
+        fault("optim/momentum.wgsl", "params.momentum *", "2.0 * params.momentum *"),
+    ),
+    (
+        "a product without its low half",
+        "integer networks",
+        fault("deploy/conv.wgsl", "(middle << bits) | (low & half)", "middle << bits"),
+    ),
 ];
 
 #[test]

@@ -9,7 +9,8 @@ fn check_tells_by_family_and_as_json_what_came_of_it() {
     let json = run.json();
     assert_eq!((&json["passed"], json["adapters"].as_array().unwrap().len()), (&true.into(), 1));
     let adapter = &json["adapters"][0];
-    let names = ["adapter", "features", "limits", "variants", "kernels", "seed", "families", "troubles", "seconds"];
+    let names =
+        ["adapter", "features", "limits", "variants", "kernels", "seed", "families", "troubles", "seconds"];
     for name in names {
         assert!(!adapter[name].is_null(), "{name} is missing in {json}");
     }

@@ -24,16 +24,11 @@ mod reduce;
 
 use std::path::Path;
 
-use proptest::prelude::ProptestConfig;
-use simqat::check::{self, Case, Trial};
-use simqat::gpu::Gpu;
+use simqat::check;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
 
-/// Few cases: each runs on the device, and the shapes that matter most are listed by hand beside.
-fn few() -> ProptestConfig {
-    ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
-}
+use common::family;
 
 /// Values with both signs, around 1 in size, always the same for one seed.
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -45,28 +40,8 @@ fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_f32(&common::gpu(), shape, values).unwrap()
 }
 
-/// This machine's adapter with the kernels that suit it, and with those for GPUs.
-fn families() -> [Gpu; 2] {
-    [common::gpu(), common::tiled_gpu()]
-}
-
 fn words(values: &[u32]) -> Tensor {
     Tensor::from_u32(&common::gpu(), [values.len()], values).unwrap()
-}
-
-/// Runs every case of `simqat::check` about this on this machine's adapter, and those that have other shaders for GPUs
-/// with them too.
-#[track_caller]
-fn family(name: &str) {
-    let cases: Vec<Case> = check::cases().into_iter().filter(|case| case.family == name).collect();
-    assert!(!cases.is_empty(), "no case is about {name}");
-    let [own, tiled] = families();
-    for case in cases {
-        let both: &[&Gpu] = if case.both { &[&own, &tiled] } else { &[&own] };
-        for gpu in both {
-            case.run(&mut Trial::new(gpu, 0)).unwrap_or_else(|e| panic!("{case} ({gpu:?}): {e}"));
-        }
-    }
 }
 
 /// A family that no test names would be tried by the program alone.
