@@ -25,7 +25,6 @@ mod reduce;
 use std::path::Path;
 
 use simqat::check;
-use simqat::gpu::Gpu;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
 
@@ -39,11 +38,6 @@ fn values(count: usize, seed: u64) -> Vec<f32> {
 
 fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_f32(&common::gpu(), shape, values).unwrap()
-}
-
-/// This machine's adapter with the kernels that suit it, and with those for GPUs.
-fn families() -> [Gpu; 2] {
-    [common::gpu(), common::tiled_gpu()]
 }
 
 fn words(values: &[u32]) -> Tensor {

@@ -31,12 +31,12 @@ pub(super) fn cases() -> Vec<Case> {
         optim::CASES,
         augment::CASES,
         pool::CASES,
+        gemm::CASES,
+        conv::CASES,
         quantize::CASES,
         observation::CASES,
         learned_step::CASES,
         norm::CASES,
-        gemm::CASES,
-        conv::CASES,
     ]
     .into_iter()
     .flatten()
