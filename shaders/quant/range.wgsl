@@ -29,7 +29,7 @@ fn joined(lane: u32, range: vec2<f32>) -> vec2<f32> {
 fn followed(old: vec2<f32>, batch: vec2<f32>, counter: u32, rate: f32) -> vec2<f32> {
   // The first batch is taken whole: before it, the range is no data's. At a rate of 1, old + (batch - old) would
   // round.
-  let range = select(old + rate * (batch - old), batch, count_of(counter) == 0u || rate == 1.0);
+  let range = select(old + rate * (batch - old), batch, (count_of(counter) == 0u) | (rate == 1.0));
   return vec2(min(range.x, 0.0), max(range.y, 0.0));
 }
 
