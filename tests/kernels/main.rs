@@ -10,6 +10,7 @@ mod augment;
 mod conv;
 mod counter;
 mod elementwise;
+mod far_out;
 mod gemm;
 mod learned_step;
 mod loss;
