@@ -15,6 +15,9 @@
 //% include "common/index.wgsl"
 //% include "deploy/requantize.wgsl"
 //% include "deploy/outputs.wgsl"
+//% if not float
+//% include "deploy/byte_dot.wgsl"
+//% endif
 //% set xyzw = ["x", "y", "z", "w"]
 //% set wide = pixels * pool_x
 //% set places = range(pool_y * wide)
@@ -141,7 +144,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //%     else
 //%       for q in places
 //%         set x = "x" ~ (q // wide) ~ "_" ~ (q % wide * stride_x + t * dilation_x)
-        sum/*{ j }*/_/*{ q }*/ += vec4(dot4I8Packed(/*{ x }*/, w.x), dot4I8Packed(/*{ x }*/, w.y), dot4I8Packed(/*{ x }*/, w.z), dot4I8Packed(/*{ x }*/, w.w));
+        sum/*{ j }*/_/*{ q }*/ += vec4(byte_dot(/*{ x }*/, w.x), byte_dot(/*{ x }*/, w.y), byte_dot(/*{ x }*/, w.z), byte_dot(/*{ x }*/, w.w));
 //%       endfor
 //%     endif
       }

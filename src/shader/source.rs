@@ -33,6 +33,7 @@ sources![
     "conv/weight_grad.wgsl",
     "conv/weight_grad_subgroup.wgsl",
     "deploy/add.wgsl",
+    "deploy/byte_dot.wgsl",
     "deploy/conv.wgsl",
     "deploy/depthwise.wgsl",
     "deploy/flatten.wgsl",
