@@ -51,9 +51,13 @@ fn scale_after(scale: f32, sum: f32) -> f32 {
   return select(unset, next, is_finite & (next >= least_step));
 }
 
+//% include "quant/nearest.wgsl"
+
 // The value at the nearest code, half up.
 fn stepped(value: Value, step: f32) -> Value {
   let divisor = select(step, 1.0, step == unset);
-  let code = clamp(floor(value / divisor + 0.5), Value(params.lowest), Value(params.highest));
+  // Far out it does not matter where a value lies, and quotients stay small.
+  let held = clamp(value, Value((params.lowest - 1.0) * divisor), Value((params.highest + 1.0) * divisor));
+  let code = clamp(nearest(held, divisor), Value(params.lowest), Value(params.highest));
   return select(code * divisor, value, step == unset);
 }

@@ -21,6 +21,7 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
+mod ties;
 
 use proptest::prelude::ProptestConfig;
 use simqat::gpu::Gpu;
