@@ -11,6 +11,7 @@ mod augment;
 mod conv;
 mod counter;
 mod elementwise;
+mod far_out;
 mod gemm;
 mod learned_step;
 mod loss;
@@ -21,6 +22,7 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
+mod ties;
 
 use std::path::Path;
 
