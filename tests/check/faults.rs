@@ -47,9 +47,9 @@ const FAULTS: &[(&str, &str, Fault)] = &[
         fault("optim/momentum.wgsl", "params.momentum *", "2.0 * params.momentum *"),
     ),
     (
-        "a product without its low half",
+        "a carry that is lost",
         "integer networks",
-        fault("deploy/conv.wgsl", "(middle << bits) | (low & half)", "middle << bits"),
+        fault("deploy/add.wgsl", "half_is_low) + carry", "half_is_low)"),
     ),
 ];
 
