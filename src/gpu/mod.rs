@@ -7,6 +7,7 @@ mod choice;
 mod device;
 mod needs;
 mod pool;
+mod probe;
 mod profile;
 mod recording;
 mod stream;
