@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use ash::vk;
 
-use crate::batch::{self, Job};
+use crate::batch::{self, Job, Written};
 use crate::report::{Run, conclude};
 use crate::scratch;
 use crate::translate::Form;
@@ -44,9 +44,8 @@ pub fn run() {
 fn compile_all(family: &str, form: Form) -> Run {
     let written = batch::write(scratch("radv").join(form.to_string()), form);
     let mut jobs: Vec<Job> = written.jobs.clone();
-    // The driver leaves bad SPIR-V undefined, but a cut-off file is refused before it.
-    let planted = Job { file: "planted.spv".into(), ..jobs[0].clone() };
-    fs::write(written.folder.join(&planted.file), [0; 20]).unwrap();
+    // The last one of its process, which it brings down.
+    let planted = plant(&written);
     jobs.push(planted.clone());
     let start = Instant::now();
     let told = batch::run(&written.folder, &jobs, |list| {
@@ -61,6 +60,37 @@ fn compile_all(family: &str, form: Form) -> Run {
     Run { time, ..told.into_run("RADV", format!("{form}, {family}"), written, Some(&planted)) }
 }
 
+/// A shader that stores to a pointer which is not there.
+fn plant(written: &Written) -> Job {
+    const STORE: u32 = 62;
+    let first = &written.jobs[0];
+    let mut words = read(&written.folder.join(&first.file));
+    let stores: Vec<usize> =
+        instructions(&words).filter(|(_, i)| i[0] & 0xffff == STORE).map(|(at, _)| at).collect();
+    words[*stores.last().unwrap() + 1] = 99_999;
+    let planted = Job { file: "planted.spv".into(), ..first.clone() };
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    fs::write(written.folder.join(&planted.file), bytes).unwrap();
+    planted
+}
+
+fn read(file: &Path) -> Vec<u32> {
+    let bytes = fs::read(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    bytes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect()
+}
+
+/// Every instruction of a module, and where it begins.
+fn instructions(words: &[u32]) -> impl Iterator<Item = (usize, &[u32])> {
+    const HEADER: usize = 5;
+    let mut at = HEADER;
+    std::iter::from_fn(move || {
+        let count = (*words.get(at)? >> 16) as usize;
+        let begin = at;
+        at += count.max(1);
+        Some((begin, words.get(begin..at)?))
+    })
+}
+
 /// The other side of [`compile_all`].
 fn compile_list(list: &Path) {
     let list = fs::read_to_string(list).unwrap_or_else(|e| panic!("{}: {e}", list.display()));
@@ -70,9 +100,7 @@ fn compile_list(list: &Path) {
         let Job { file, entry, .. } = Job::of_line(line);
         println!("at {file}");
         std::io::stdout().flush().unwrap();
-        let words = fs::read(&file).unwrap();
-        let words: Vec<u32> = words.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
-        match device.compile(&words, &entry) {
+        match device.compile(&read(Path::new(&file)), &entry) {
             Ok(()) => println!("ok {file}"),
             Err(message) => print!("refused {file} {}\n{message}", message.len()),
         }
@@ -129,7 +157,7 @@ impl Device {
 
     /// Makes a pipeline and drops it.
     fn compile(&self, words: &[u32], entry: &str) -> Result<(), String> {
-        let bindings = bindings(words)?;
+        let bindings = bindings(words);
         let entry = CString::new(entry).unwrap();
         let told = |what: &str, e: vk::Result| format!("{what}: {e}");
         // SAFETY: the words come from naga; every object is destroyed once, after its last use.
@@ -167,29 +195,19 @@ fn text(chars: &[std::ffi::c_char]) -> String {
 }
 
 /// The buffers that a module declares, read from its words.
-fn bindings(words: &[u32]) -> Result<Vec<vk::DescriptorSetLayoutBinding<'static>>, String> {
-    const MAGIC: u32 = 0x0723_0203;
-    const HEADER: usize = 5;
+fn bindings(words: &[u32]) -> Vec<vk::DescriptorSetLayoutBinding<'static>> {
     const VARIABLE: u32 = 59;
     const UNIFORM: u32 = 2;
     const DECORATE: u32 = 71;
     const BINDING: u32 = 33;
-    let cut = || "the words are no whole SPIR-V".to_string();
-    if words.first() != Some(&MAGIC) || words.len() <= HEADER {
-        return Err(cut());
-    }
     let mut classes = BTreeMap::new();
     let mut numbers = BTreeMap::new();
-    let mut rest = &words[HEADER..];
-    while let Some(first) = rest.first() {
-        let (code, count) = (first & 0xffff, (first >> 16) as usize);
-        let instruction = rest.get(..count).filter(|words| !words.is_empty()).ok_or_else(cut)?;
-        match (code, instruction) {
+    for (_, instruction) in instructions(words) {
+        match (instruction[0] & 0xffff, instruction) {
             (VARIABLE, [_, _, variable, class, ..]) => drop(classes.insert(*variable, *class)),
             (DECORATE, [_, variable, BINDING, number]) => drop(numbers.insert(*variable, *number)),
             _ => {}
         }
-        rest = &rest[count..];
     }
     let described = numbers.into_iter().map(|(variable, number)| {
         let kind = match classes.get(&variable) {
@@ -202,5 +220,5 @@ fn bindings(words: &[u32]) -> Result<Vec<vk::DescriptorSetLayoutBinding<'static>
             .descriptor_count(1)
             .stage_flags(vk::ShaderStageFlags::COMPUTE)
     });
-    Ok(described.collect())
+    described.collect()
 }
