@@ -14,6 +14,7 @@ use simqat::kernel::momentum::{Settings, update};
 use simqat::kernel::pool::{Window, max_forward};
 use simqat::kernel::reduce::{Reduction, reduce};
 use simqat::kernel::{loss, quantize};
+use simqat::shader::Shader;
 use simqat::tensor::{DType, Tensor};
 use simqat::{Error, MemoryLimit, Result};
 
@@ -453,4 +454,15 @@ fn shapes_go_through_the_launchers_without_a_driver() {
     let (recording, z) = gpu.record(|| work(&logits, &logits)).unwrap();
     recording.replay().unwrap();
     assert_eq!(z.read_f32().unwrap().len(), 6);
+}
+
+#[test]
+fn a_device_is_asked_whether_it_takes_a_shader_and_goes_on() {
+    let gpu = own();
+    let shader = |text: &str| Shader::Host { name: "asked about".to_string(), text: text.to_string() };
+    assert!(gpu.takes(&shader("@compute @workgroup_size(1) fn main() {}")));
+    assert!(!gpu.takes(&shader("@compute @workgroup_size(1) fn main() { let x = 1u + 1.0; }")));
+    assert!(!gpu.takes(&shader("@compute @workgroup_size(0) fn main() {}")));
+    let x = Tensor::full(&gpu, [5], 1.0).unwrap();
+    assert_eq!(affine(&x, 2.0, 0.0).unwrap().read_f32().unwrap(), [2.0; 5]);
 }

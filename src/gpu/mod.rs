@@ -5,6 +5,7 @@
 mod adapter;
 mod device;
 mod pool;
+mod probe;
 mod profile;
 mod recording;
 mod stream;
