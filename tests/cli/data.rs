@@ -5,7 +5,7 @@ use image::{GrayImage, ImageFormat, Luma};
 use super::{Place, assert_says};
 
 /// A folder of pictures as data/strokes: upright and level strokes, `each` of both for training, and two for testing.
-fn strokes(each: u32) -> Place {
+pub fn strokes(each: u32) -> Place {
     let place = Place::new();
     for (split, each) in [("train", each), ("val", 2)] {
         for (class, name) in ["level", "upright"].iter().enumerate() {

@@ -5,7 +5,9 @@ mod bad_input;
 mod bench;
 mod data;
 mod deploy;
+mod files;
 mod inspect;
+mod interrupt;
 mod quantization;
 mod training;
 
