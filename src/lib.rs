@@ -33,6 +33,8 @@ pub mod ops;
 pub mod optim;
 #[cfg(feature = "train")]
 pub mod quant;
+#[cfg(feature = "deploy")]
+mod rounding;
 #[cfg(feature = "train")]
 mod settings;
 #[cfg(feature = "train")]
