@@ -228,7 +228,7 @@ impl Gpu {
         if slab.is_none() {
             // What waits for reuse in other sizes may make room.
             drop(pool);
-            self.trim();
+            self.give_memory_back();
             pool = lock(&self.0.pool);
             slab = pool.take(&self.0.device, class);
         }
@@ -249,8 +249,16 @@ impl Gpu {
         Ok(buffer)
     }
 
-    /// Gives memory that waits for reuse back to the device.
+    /// Gives memory that waits for reuse back to the device, and lets go of compiled kernels that neither a recording nor
+    /// work under way holds: on some drivers each takes megabytes. Those that are needed again are compiled again.
     pub fn trim(&self) {
+        self.give_memory_back();
+        self.0.pipelines.trim();
+        // What the device is done with goes now, and not at the next submission. This does not wait.
+        let _ = self.0.device.poll(wgpu::PollType::Poll);
+    }
+
+    fn give_memory_back(&self) {
         lock(&self.0.stream).forget_bind_groups();
         lock(&self.0.pool).trim();
     }

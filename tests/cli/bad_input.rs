@@ -43,6 +43,17 @@ fn options_with_mistakes_are_refused() {
 }
 
 #[test]
+fn a_choice_of_backends_that_leaves_no_adapter_is_named() {
+    // No system has both.
+    let elsewhere = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
+    let output = Place::new().command(&["info"]).env("WGPU_BACKEND", elsewhere).output().unwrap();
+    let done = Done::of(output);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    let named = format!("WGPU_BACKEND is \"{elsewhere}\"");
+    assert!(done.stderr.contains(&named) && done.stderr.contains("unset it"), "{}", done.stderr);
+}
+
+#[test]
 fn damaged_data_is_refused() {
     let place = Place::new().with_checkpoint();
     place.write("full.toml", RECIPE.replace("mnist-5k", "mnist").as_bytes());

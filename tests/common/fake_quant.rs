@@ -33,8 +33,8 @@ impl Grid {
         }
         let (qmin, qmax) = codes(rule);
         let scale = (max - min) / (qmax - qmin);
-        // Also a range whose step is no normal number: dividing by it could give NaN.
-        if scale < f32::MIN_POSITIVE {
+        // Also a range whose step is no normal number, before it is rounded to one: dividing by it could give NaN.
+        if f64::from(max - min) / f64::from(qmax - qmin) < f64::from(f32::MIN_POSITIVE) {
             return Grid { lo: 0.0, hi: 0.0, scale: 0.0, action: Action::Vanishes };
         }
         // Half up, in f64, where adding a half is exact.

@@ -10,6 +10,7 @@ mod augment;
 mod conv;
 mod counter;
 mod elementwise;
+mod far_out;
 mod gemm;
 mod learned_step;
 mod loss;
@@ -20,6 +21,7 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
+mod ties;
 
 use proptest::prelude::ProptestConfig;
 use simqat::gpu::Gpu;

@@ -5,12 +5,14 @@
 
 mod codes;
 mod conv;
+mod dots;
 mod elementwise;
 mod pool;
 mod prepare;
 
 pub use codes::Codes;
 pub use conv::{Conv, ConvNumbers};
+pub use dots::avoid_byte_dots;
 pub use elementwise::{Table, add, flatten};
 pub use pool::{max, mean};
 
@@ -50,9 +52,7 @@ fn threads_of(gpu: &Gpu) -> u32 {
 }
 
 pub(super) fn variants() -> Vec<Entry> {
-    let machines = [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu];
-    machines
-        .into_iter()
+    Machine::kinds()
         .flat_map(|machine| {
             [
                 conv::variants(machine),
