@@ -35,6 +35,8 @@ pub mod ops;
 pub mod optim;
 #[cfg(feature = "train")]
 pub mod quant;
+#[cfg(feature = "deploy")]
+mod rounding;
 #[cfg(feature = "train")]
 pub mod random;
 #[cfg(feature = "train")]

@@ -41,8 +41,8 @@ impl Grid {
         if f64::from(max - min) / f64::from(qmax - qmin) < f64::from(f32::MIN_POSITIVE) {
             return Grid { lo: 0.0, hi: 0.0, scale: 0.0, action: Action::Vanishes };
         }
-        // f32::round goes half away from zero.
-        let zero_point = (qmin - min / scale).clamp(qmin, qmax).round();
+        // Half up, in f64, where adding a half is exact.
+        let zero_point = (f64::from((qmin - min / scale).clamp(qmin, qmax)) + 0.5).floor() as f32;
         let (lo, hi) = ((qmin - zero_point) * scale, (qmax - zero_point) * scale);
         Grid { lo, hi, scale, action: Action::Quantizes }
     }
