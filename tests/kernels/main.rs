@@ -22,7 +22,6 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
-mod ties;
 
 use std::path::Path;
 

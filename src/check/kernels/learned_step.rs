@@ -2,7 +2,7 @@
 
 use super::super::oracle::learned_step::{self as host, Scale, Step, rounding};
 use super::super::{Case, Trial};
-use super::values;
+use super::{ties, values};
 use crate::Result;
 use crate::kernel::counter::FROZEN;
 use crate::kernel::learned_step::{LEAST_STEP, StepRule, StepState, UNSET, gradient, quantize};
@@ -21,6 +21,7 @@ pub(super) const CASES: &[Case] = &[
     Case::new(FAMILY, "values that are not finite set no scale", not_finite).on_both(),
     Case::new(FAMILY, "a scale at or below zero is used as the least step", least_step).on_both(),
     Case::new(FAMILY, "a mark keeps scales from being set", marked).on_both(),
+    Case::new(FAMILY, "values beside every tie and end", ties::learned_values).on_both(),
 ];
 
 const RULE: StepRule = StepRule { bits: 4, signed: true, narrow_range: false, delay: 0 };
@@ -48,7 +49,7 @@ fn rules() -> impl Iterator<Item = StepRule> {
     })
 }
 
-fn state(t: &Trial<'_>, scales: &[Scale]) -> Result<StepState> {
+pub(super) fn state(t: &Trial<'_>, scales: &[Scale]) -> Result<StepState> {
     let scale: Vec<f32> = scales.iter().map(|s| s.scale).collect();
     let steps: Vec<u32> = scales.iter().map(|s| s.steps).collect();
     Ok(StepState { scale: t.tensor([scales.len()], &scale)?, steps: t.words(&steps)? })

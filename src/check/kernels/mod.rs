@@ -16,6 +16,7 @@ mod quantize;
 mod random;
 mod reduce;
 mod tally;
+mod ties;
 
 use super::{Case, Trial};
 

@@ -4,7 +4,7 @@ mod golden;
 
 use super::super::oracle::fake_quant::{Action, Grid, Range, codes};
 use super::super::{Case, Trial};
-use super::values;
+use super::{ties, values};
 use crate::Result;
 use crate::kernel::counter::NEVER;
 use crate::kernel::quantize::Observation::{Off, Train};
@@ -30,6 +30,8 @@ pub(super) const CASES: &[Case] = &[
     Case::new(FAMILY, "a channel of zeros stays zero", channel_of_zeros),
     Case::new(FAMILY, "random ranges", random_ranges),
     Case::new(FAMILY, "observing and rounding in one go", in_one_go),
+    Case::new(FAMILY, "grids of thousands of ranges", ties::grids).on_both(),
+    Case::new(FAMILY, "values beside every tie of a grid", ties::grid_values).on_both(),
 ];
 
 pub(super) const PLAIN: GridRule = GridRule {
