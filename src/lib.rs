@@ -35,10 +35,10 @@ pub mod ops;
 pub mod optim;
 #[cfg(feature = "train")]
 pub mod quant;
-#[cfg(feature = "deploy")]
-mod rounding;
 #[cfg(feature = "train")]
 pub mod random;
+#[cfg(feature = "deploy")]
+mod rounding;
 #[cfg(feature = "train")]
 mod settings;
 #[cfg(feature = "train")]

@@ -12,7 +12,7 @@ use super::oracle;
 /// The last spells products of bytes out, as it would for a compiler that does not take the instruction.
 fn families() -> [Gpu; 3] {
     let all = [KernelFamily::Auto, KernelFamily::Tiled, KernelFamily::Tiled].map(open);
-    int8::avoid_byte_dots(&all[2]);
+    simqat::kernel::int8::avoid_byte_dots(&all[2]);
     all
 }
 
