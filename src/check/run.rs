@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// What to try, and where.
 #[derive(Clone, Debug, Default)]
 pub struct CheckOptions {
-    /// The adapter. Whether memory is poisoned is not asked: it is.
+    /// The adapter, and which kernels, if only one kind is to be tried. Memory is always poisoned.
     pub gpu: GpuOptions,
     /// How much is tried.
     pub depth: Depth,
@@ -39,34 +39,30 @@ pub fn run(options: &CheckOptions, mut watch: impl FnMut(&Caps, &Outcome, usize)
         );
         return Err(Error::Invalid(message));
     }
-    let mut bench = Bench::open(&options.gpu, KernelFamily::Auto)?;
-    let caps = bench.gpu.caps().clone();
-    let features = bench.gpu.device().features().iter_names().map(|(name, _)| name.to_string()).collect();
-    let limits = limits(&bench.gpu.device().limits());
-    let trains = chosen.iter().any(|case| case.family == training::FAMILY);
-    let first_steps = || training::first_steps(&bench.gpu, start).ok();
-    let start_up = trains.then(first_steps).flatten();
+    let open = |kernels| Gpu::open_with(&GpuOptions { poison: true, kernels, ..options.gpu.clone() });
+    let gpu = open(options.gpu.kernels)?;
+    let mut bench = Bench::with(&open, options.gpu.kernels, gpu.clone());
+    let caps = gpu.caps().clone();
+    let features = gpu.device().features().iter_names().map(|(name, _)| name.to_string()).collect();
+    let limits = limits(&gpu.device().limits());
+    let mut first_steps = None;
+    if chosen.iter().any(|case| case.family == training::FAMILY) {
+        match training::first_steps(&gpu, start) {
+            Ok(times) => first_steps = Some(times),
+            // The cases about training will tell why, on a device that has not failed yet.
+            Err(_) => bench.reopen(options.gpu.kernels),
+        }
+    }
+    drop(gpu);
     // Those that the adapter gets by itself, and if these are not the ones for GPUs, those too.
-    let mut kinds = vec![(KernelFamily::Auto, chosen.clone())];
-    if caps.prefers_broadcast() {
-        kinds.push((KernelFamily::Tiled, chosen.into_iter().filter(|case| case.both).collect()));
+    let mut rounds = vec![(options.gpu.kernels, chosen.clone())];
+    if caps.prefers_broadcast() && options.gpu.kernels == KernelFamily::Auto {
+        rounds.push((KernelFamily::Tiled, chosen.into_iter().filter(|case| case.both).collect()));
     }
-    let mut left: usize = kinds.iter().map(|(_, cases)| cases.len()).sum();
-    let mut outcomes = Vec::new();
-    for (kernels, cases) in kinds {
-        if bench.kernels != kernels {
-            bench = bench.with(kernels)?;
-        }
-        for case in cases {
-            let outcome = bench.run(case, options.seed);
-            left -= 1;
-            watch(&caps, &outcome, left);
-            outcomes.push(outcome);
-        }
-    }
-    let time = start.elapsed();
+    let outcomes = bench.try_all(rounds, options.seed, |outcome, left| watch(&caps, outcome, left));
     let variants = bench.variants();
-    Ok(Report { caps, features, limits, variants, seed: options.seed, outcomes, start: start_up, time })
+    let time = start.elapsed();
+    Ok(Report { caps, features, limits, variants, seed: options.seed, outcomes, start: first_steps, time })
 }
 
 /// The limits that kernels come near to.
@@ -85,68 +81,132 @@ fn limits(of: &wgpu::Limits) -> Vec<(&'static str, u64)> {
 }
 
 /// A device under test, and a new one after a case that broke it.
-struct Bench {
-    options: GpuOptions,
+struct Bench<'a> {
+    open: &'a dyn Fn(KernelFamily) -> Result<Gpu>,
     kernels: KernelFamily,
-    gpu: Gpu,
+    gpu: Result<Gpu>,
     /// What was compiled on devices that were given up.
     compiled: BTreeSet<String>,
-    /// Why there is no device any more.
-    gone: Option<String>,
 }
 
-impl Bench {
-    fn open(options: &GpuOptions, kernels: KernelFamily) -> Result<Self> {
-        let options = GpuOptions { poison: true, kernels, ..options.clone() };
-        let gpu = Gpu::open_with(&options)?;
-        Ok(Bench { options, kernels, gpu, compiled: BTreeSet::new(), gone: None })
+impl<'a> Bench<'a> {
+    fn with(open: &'a dyn Fn(KernelFamily) -> Result<Gpu>, kernels: KernelFamily, gpu: Gpu) -> Self {
+        Bench { open, kernels, gpu: Ok(gpu), compiled: BTreeSet::new() }
     }
 
-    /// The same with other kernels.
-    fn with(self, kernels: KernelFamily) -> Result<Self> {
-        let compiled = self.variants().into_iter().collect();
-        let options = self.options.clone();
+    /// Gives the device up and opens another.
+    fn reopen(&mut self, kernels: KernelFamily) {
+        self.compiled = self.variants().into_iter().collect();
         // One device at a time: a GPU may not have room for the memory of two.
-        drop(self);
-        Ok(Bench { compiled, ..Bench::open(&options, kernels)? })
+        self.gpu = Err(Error::NoAdapter(String::new()));
+        self.gpu = (self.open)(kernels);
+        self.kernels = kernels;
     }
 
     /// The shaders that were compiled, by file and constants.
     fn variants(&self) -> Vec<String> {
         let mut all = self.compiled.clone();
-        all.extend(self.gpu.kernel_names());
+        all.extend(self.gpu.iter().flat_map(Gpu::kernel_names));
         all.into_iter().collect()
     }
 
-    fn run(&mut self, case: Case, seed: u64) -> Outcome {
-        let kernels = if self.gpu.caps().prefers_broadcast() { "broadcast" } else { "tiled" };
-        if let Some(reason) = &self.gone {
-            let verdict = Verdict::NotRun(reason.clone());
-            return Outcome { case, kernels, verdict, time: Duration::ZERO };
+    fn try_all(
+        &mut self,
+        rounds: Vec<(KernelFamily, Vec<Case>)>,
+        seed: u64,
+        mut watch: impl FnMut(&Outcome, usize),
+    ) -> Vec<Outcome> {
+        let mut left: usize = rounds.iter().map(|(_, cases)| cases.len()).sum();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for (kernels, cases) in rounds {
+            if self.kernels != kernels {
+                self.reopen(kernels);
+            }
+            for case in cases {
+                if outcomes.last().is_some_and(|last| last.case.family != case.family) {
+                    // Some drivers keep megabytes of each kernel.
+                    self.gpu.iter().for_each(Gpu::trim);
+                }
+                let outcome = self.try_one(case, seed);
+                left -= 1;
+                watch(&outcome, left);
+                outcomes.push(outcome);
+            }
         }
+        outcomes
+    }
+
+    fn try_one(&mut self, case: Case, seed: u64) -> Outcome {
+        let gpu = match &self.gpu {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                let kernels = if self.kernels == KernelFamily::Tiled { "tiled" } else { "broadcast" };
+                let verdict = Verdict::NotRun(format!("the adapter gives no device any more: {error}"));
+                return Outcome { case, kernels, verdict, time: Duration::ZERO };
+            }
+        };
+        let kernels = if gpu.caps().prefers_broadcast() { "broadcast" } else { "tiled" };
         let start = Instant::now();
-        let mut trial = Trial::new(&self.gpu, seed);
+        let mut trial = Trial::new(gpu, seed);
         let result = case.run(&mut trial);
         let worst = trial.worst();
         let time = start.elapsed();
         let verdict = match result {
             Ok(()) => Verdict::Passed(worst),
             Err(error) => {
+                // A device that has reported an error reports it for ever, so the next case gets a new one.
                 if matches!(error, Error::Gpu(_)) {
-                    self.replace();
+                    self.reopen(self.kernels);
                 }
                 Verdict::Failed(error.to_string())
             }
         };
         Outcome { case, kernels, verdict, time }
     }
+}
 
-    /// A device that has reported an error reports it for ever, so the next case gets a new one.
-    fn replace(&mut self) {
-        self.compiled.extend(self.gpu.kernel_names());
-        match Gpu::open_with(&self.options) {
-            Ok(gpu) => self.gpu = gpu,
-            Err(error) => self.gone = Some(format!("the adapter gives no device any more: {error}")),
-        }
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    const CASES: [Case; 3] = [
+        Case::new("one", "breaks the device", |_| Err(Error::Gpu("the GPU was lost".into()))),
+        Case::new("one", "holds", |_| Ok(())),
+        Case::new("two", "does not hold", |_| Err(Error::Mismatch("1 is 2".into()))),
+    ];
+
+    /// What becomes of the cases, and how many devices were opened, if only so many can be.
+    fn verdicts(devices: usize) -> (Vec<Verdict>, usize) {
+        let opened = Cell::new(0);
+        let open = |_: KernelFamily| {
+            opened.set(opened.get() + 1);
+            if opened.get() <= devices {
+                Ok(Gpu::noop())
+            } else {
+                Err(Error::NoAdapter("none is left".into()))
+            }
+        };
+        let first = open(KernelFamily::Auto).unwrap();
+        let mut bench = Bench::with(&open, KernelFamily::Auto, first);
+        let outcomes = bench.try_all(vec![(KernelFamily::Auto, CASES.to_vec())], 0, |_, _| {});
+        (outcomes.into_iter().map(|outcome| outcome.verdict).collect(), opened.get())
+    }
+
+    #[test]
+    fn a_case_that_breaks_the_device_costs_no_other_case() {
+        let (found, opened) = verdicts(2);
+        assert_eq!(opened, 2, "a wrong value breaks no device");
+        assert_eq!(found[0], Verdict::Failed("the GPU was lost".into()));
+        assert!(matches!(found[1], Verdict::Passed(_)));
+        assert_eq!(found[2], Verdict::Failed("1 is 2".into()));
+    }
+
+    #[test]
+    fn what_has_no_device_any_more_is_not_run_and_says_why() {
+        let (found, _) = verdicts(1);
+        let why = "the adapter gives no device any more: none is left";
+        assert_eq!(found[1..], [Verdict::NotRun(why.into()), Verdict::NotRun(why.into())]);
     }
 }

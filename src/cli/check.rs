@@ -99,7 +99,7 @@ fn one(args: &Args, adapter: Option<String>, console: &Console) -> Result<Report
 
 fn text(report: &Report) -> String {
     let mut table = Table::default();
-    table.row(["", "runs", "failed", "worst error", "allowed there", "seconds"]);
+    table.row(["family", "runs", "failed", "worst error", "bound", "seconds"]);
     let rows = report.by_family();
     for row in &rows {
         let failed = match row.not_run {
@@ -128,9 +128,17 @@ fn text(report: &Report) -> String {
         describe(&caps.adapter),
         caps.adapter.driver,
         report.variants.len(),
-        if report.passed() { "everything is as it should be," } else { "NOT everything is as it should be," },
+        conclusion(report),
         report.time.as_secs_f64(),
     )
+}
+
+fn conclusion(report: &Report) -> String {
+    let all = report.outcomes.len();
+    match report.outcomes.iter().filter(|o| !matches!(o.verdict, Verdict::Passed(_))).count() {
+        0 => format!("all {all} checks passed"),
+        wrong => format!("{wrong} of {all} checks did NOT pass"),
+    }
 }
 
 /// Error and bound as people read them; whole numbers and bits have neither.

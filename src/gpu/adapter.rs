@@ -40,7 +40,8 @@ pub struct GpuOptions {
     /// Ask for no more than WebGPU's default limits, and for none of the features that speed kernels up: to measure
     /// or test what a lesser adapter would do.
     pub least: bool,
-    /// Planted in the library's shaders, to see that a test finds it.
+    /// Planted in the library's shaders, to see that a test finds it; such a shader keeps its bounds checks.
+    #[doc(hidden)]
     pub fault: Option<Fault>,
 }
 

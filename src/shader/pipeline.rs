@@ -88,7 +88,9 @@ impl PipelineCache {
             label: Some(&label),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let checks = if checked || matches!(shader, Shader::Host { .. }) {
+        // A planted fault is a caller's text.
+        let is_altered = matches!((shader, &self.fault), (Shader::Library(spec), Some(fault)) if fault.file == spec.file());
+        let checks = if checked || is_altered || matches!(shader, Shader::Host { .. }) {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()

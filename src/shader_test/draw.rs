@@ -15,12 +15,20 @@ impl Draw {
     }
 
     /// A whole number from `first` to `last`, both included.
+    ///
+    /// # Panics
+    /// If `last` is smaller than `first`.
     pub fn between(&mut self, first: usize, last: usize) -> usize {
+        assert!(first <= last, "no number lies between {first} and {last}");
         first + self.random.below((last - first + 1) as u32) as usize
     }
 
     /// One of several.
+    ///
+    /// # Panics
+    /// If there is none.
     pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        assert!(!choices.is_empty(), "there is nothing to choose from");
         choices[self.between(0, choices.len() - 1)]
     }
 
