@@ -30,8 +30,11 @@ const ALL: &str = "all";
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let wanted: Vec<Option<String>> = match &global.adapter {
         Some(name) if name.eq_ignore_ascii_case(ALL) => {
-            let names: Vec<_> =
-                pollster::block_on(adapters()).into_iter().map(|a| Some(a.full_name())).collect();
+            let found = pollster::block_on(adapters());
+            let twins =
+                |i: usize| found[..i].iter().filter(|a| a.full_name() == found[i].full_name()).count();
+            let numbered = |i: usize| format!("{}#{}", found[i].full_name(), twins(i) + 1);
+            let names: Vec<_> = (0..found.len()).map(|i| Some(numbered(i))).collect();
             if names.is_empty() { vec![None] } else { names }
         }
         named => vec![named.clone()],
