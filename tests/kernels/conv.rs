@@ -2,8 +2,8 @@ use simqat::kernel::conv::{Geometry, forward, input_grad, weight_grad};
 use simqat::kernel::gemm::Epilogue;
 use simqat::tensor::{DType, Tensor};
 
-use super::common::gpu;
-use super::{families, family};
+use super::common::{gpu, tiled_gpu};
+use super::family;
 
 #[test]
 fn convolutions() {
@@ -12,7 +12,7 @@ fn convolutions() {
 
 #[test]
 fn an_output_beyond_the_adapters_limit_is_refused_with_the_numbers() {
-    for gpu in families() {
+    for gpu in [gpu(), tiled_gpu()] {
         // 16 MiB of output for each image; limits are whole multiples of that.
         let fits = (gpu.caps().max_binding_bytes >> 24) as usize;
         let x = Tensor::zeros(&gpu, [fits + 1, 1, 64, 64], DType::F32).unwrap();
