@@ -37,6 +37,8 @@ pub mod optim;
 pub mod quant;
 #[cfg(feature = "train")]
 pub mod random;
+#[cfg(feature = "deploy")]
+mod rounding;
 #[cfg(feature = "train")]
 mod settings;
 #[cfg(feature = "train")]

@@ -41,7 +41,8 @@ fn value_at(is_more: bool, plane: u32, turn: vec4<i32>, y: u32, x: u32) -> f32 {
 //% if placed
   let row = i32(y) + turn.y;
   let column = i32(x) + turn.z;
-  if (row < 0 || row >= i32(height) || column < 0 || column >= i32(width)) { return 0.0; }
+  // A negative place is a large number without its sign.
+  if ((u32(row) >= height) | (u32(column) >= width)) { return 0.0; }
   let at = plane + u32(row) * width + u32(column);
 //% else
   let at = plane + y * width + x;

@@ -25,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   let row = line / height;
   let turn = turns[row];
   let mirrored = turn.y == 1u;
-  if (y == 0u && strip == 0u) { labels[row] = turn.x; }
+  if ((y == 0u) & (strip == 0u)) { labels[row] = turn.x; }
   let source = line * strips + select(strip, strips - 1u - strip, mirrored);
   let plane = row * /*{ channels }*/u * height + y;
 //% if unroll == 4

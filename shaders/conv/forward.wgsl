@@ -29,11 +29,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let plane = (group.z * /*{ source_channels }*/u + channel_group * /*{ reduced }*/u + c) * /*{ source_h * source_w }*/u;
         for (var ky = 0u; ky < /*{ kh }*/u; ky++) {
             let y = i32(oy * /*{ stride_y }*/u + ky * /*{ dilation_y }*/u) - /*{ pad_top }*/;
-            let row_inside = y >= 0 && y < /*{ source_h }*/;
+            // A negative place is a large number without its sign.
+            let row_inside = u32(y) < /*{ source_h }*/u;
             let row = plane + u32(clamp(y, 0, /*{ source_h - 1 }*/)) * /*{ source_w }*/u;
             // Held inside the row and dropped where the padding is: a select costs less than a branch.
 //% for k in columns
-            let x/*{ k }*/ = select(0.0, input[row + u32(clamp(left + /*{ k }*/, 0, /*{ source_w - 1 }*/))], row_inside && left + /*{ k }*/ >= 0 && left + /*{ k }*/ < /*{ source_w }*/);
+            let x/*{ k }*/ = select(0.0, input[row + u32(clamp(left + /*{ k }*/, 0, /*{ source_w - 1 }*/))], row_inside & (u32(left + /*{ k }*/) < /*{ source_w }*/u));
 //% endfor
             let tap = (c * /*{ kh }*/u + ky) * /*{ kw }*/u;
 //% for j in range(tile_c)

@@ -1,12 +1,12 @@
 // Convolution's gradient with respect to its input, direct and in gather form, for any stride, dilation and grouping.
 //
 // A thread owns /*{ tile_w }*/ neighbouring input pixels of one row (a multiple of the stride, so that which taps meet which pixel is known
-// here and not at run time) and /*{ tile_c }*/ input channels. dx[iy, ix] = sum over o, ky, kx of dy[o, oy, ox] w[o, c, ky, kx] where
+// here and not at run time) and /*{ tile_c }*/ input channels. x_grad[iy, ix] = sum over o, ky, kx of y_grad[o, oy, ox] w[o, c, ky, kx] where
 // oy * stride + ky * dilation - pad = iy, and the same in x.
 // Workgroups: x = strips of one image, y = block of input channels within a group, z = image.
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> y_grad: array<f32>;
 @group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(2) var<storage, read_write> x_grad: array<f32>;
 
 @compute @workgroup_size(/*{ threads }*/)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -27,10 +27,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let plane = (group.z * /*{ source_channels }*/u + o) * /*{ source_h * source_w }*/u;
         for (var ky = 0u; ky < /*{ kh }*/u; ky++) {
             let t = i32(iy) + /*{ pad_top }*/ - i32(ky * /*{ dilation_y }*/u);
-            let row_inside = t >= 0 && t % /*{ stride_y }*/ == 0 && t / /*{ stride_y }*/ < /*{ source_h }*/;
+            let row_inside = (t >= 0) & (t % /*{ stride_y }*/ == 0) & (t / /*{ stride_y }*/ < /*{ source_h }*/);
+            // A column left of the first is a large number without its sign.
             let row = plane + u32(clamp(t / /*{ stride_y }*/, 0, /*{ source_h - 1 }*/)) * /*{ source_w }*/u;
 //% for k in columns
-            let g/*{ k }*/ = select(0.0, dy[row + u32(clamp(left + /*{ k }*/, 0, /*{ source_w - 1 }*/))], row_inside && left + /*{ k }*/ >= 0 && left + /*{ k }*/ < /*{ source_w }*/);
+            let g/*{ k }*/ = select(0.0, y_grad[row + u32(clamp(left + /*{ k }*/, 0, /*{ source_w - 1 }*/))], row_inside & (u32(left + /*{ k }*/) < /*{ source_w }*/u));
 //% endfor
             let tap = o * /*{ out_per_group * kh * kw }*/u + ky * /*{ kw }*/u;
 //% for j in range(tile_c)
@@ -53,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         if block + /*{ j }*/u < /*{ out_per_group }*/u {
             let base = ((group.z * /*{ out_channels }*/u + channel_group * /*{ out_per_group }*/u + block + /*{ j }*/u) * /*{ out_h }*/u + iy) * /*{ out_w }*/u + ix;
 //%   for px in range(tile_w)
-            if ix + /*{ px }*/u < /*{ out_w }*/u { dx[base + /*{ px }*/u] = sum/*{ j }*/_/*{ px }*/; }
+            if ix + /*{ px }*/u < /*{ out_w }*/u { x_grad[base + /*{ px }*/u] = sum/*{ j }*/_/*{ px }*/; }
 //%   endfor
         }
 //% endfor

@@ -123,12 +123,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //%   if flat
     let flat/*{ q }*/ = i32(tile_y * /*{ step_y * source_w // load_width }*/u + v/*{ q }*/) + /*{ (first_y * source_w - shift) // load_width }*/;
     let at/*{ q }*/ = from_image/*{ q }*/ + u32(flat/*{ q }*/);
-    let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && flat/*{ q }*/ >= 0 && flat/*{ q }*/ < /*{ plane_of_source }*/;
+    // A negative place is a large number without its sign.
+    let inside/*{ q }*/ = (v/*{ q }*/ < /*{ fetched }*/u) & (u32(flat/*{ q }*/) < /*{ plane_of_source }*/u);
 //%   else
     let y/*{ q }*/ = i32(tile_y * /*{ step_y }*/u + v/*{ q }*/ / /*{ pitch // load_width }*/u) + /*{ first_y }*/;
     let x/*{ q }*/ = i32(tile_x * /*{ step_x }*/u + (v/*{ q }*/ % /*{ pitch // load_width }*/u) * /*{ load_width }*/u) + /*{ first_x - shift }*/;
     let at/*{ q }*/ = from_image/*{ q }*/ + u32(y/*{ q }*/ * /*{ source_w }*/ + x/*{ q }*/) / /*{ load_width }*/u;
-    let inside/*{ q }*/ = v/*{ q }*/ < /*{ fetched }*/u && y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
+    // A negative place is a large number without its sign.
+    let inside/*{ q }*/ = (v/*{ q }*/ < /*{ fetched }*/u) & (u32(y/*{ q }*/) < /*{ source_h }*/u) & (u32(x/*{ q }*/) < /*{ source_w }*/u);
 //%   endif
 //% endfor
 
@@ -213,9 +215,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let from_image = (i - image) / /*{ stores }*/u * params.out_channels * /*{ out_h * out_w }*/u;
         let y = at / /*{ tile_w }*/u;
         let x = at % /*{ tile_w }*/u;
-        if channel/*{ j }*/ <= last_channel
+        if (channel/*{ j }*/ <= last_channel)
 //%   if not exact_output
-            && tile_y * /*{ tile_h }*/u + y < /*{ out_h }*/u && tile_x * /*{ tile_w }*/u + x < /*{ out_w }*/u
+            & (tile_y * /*{ tile_h }*/u + y < /*{ out_h }*/u) & (tile_x * /*{ tile_w }*/u + x < /*{ out_w }*/u)
 //%   endif
         {
             let value = results[i - image]/*{ " + bias" ~ j if bias }*/;

@@ -112,7 +112,7 @@ fn main(
             let tap_x = first_tap_x + term % /*{ taps_x }*/u * /*{ phases_x }*/u;
             let source_channel = channel_group * params.reduced + term / /*{ taps }*/u;
             let at = (source_channel * params.out_per_group + min(first_m + mm, params.out_per_group - 1u)) * /*{ kh * kw }*/u + tap_y * /*{ kw }*/u + tap_x;
-            let real = k + kk < end && tap_y < /*{ kh }*/u && tap_x < /*{ kw }*/u;
+            let real = (k + kk < end) & (tap_y < /*{ kh }*/u) & (tap_x < /*{ kw }*/u);
             tile_w[kk * /*{ tile_m + 1 }*/u + mm] = select(0.0, weight[select(0u, at, real)], real);
 //%   endif
         }
@@ -128,7 +128,8 @@ fn main(
             let y = from_y - i32(term % /*{ taps }*/u / /*{ taps_x }*/u) * i32(params.dilation_y);
             let x = from_x - i32(term % /*{ taps_x }*/u) * i32(params.dilation_x);
 //%   endif
-            let inside = k + kk < end && y >= 0 && x >= 0 && y < i32(params.source_h) && x < i32(params.source_w);
+            // A negative place is a large number without its sign.
+            let inside = (k + kk < end) & (u32(y) < params.source_h) & (u32(x) < params.source_w);
             let at = (planes + term / /*{ taps }*/u) * source_area + u32(y) * params.source_w + u32(x);
             tile_s[kk * /*{ tile_n }*/u + thread % /*{ tile_n }*/u] = select(0.0, source[select(0u, at, inside)], inside);
         }
@@ -163,7 +164,7 @@ fn main(
         let n = first_n + own_n + /*{ j * threads_n }*/u;
         let y = n % phase_area / params.phase_w * /*{ phases_y }*/u + phase_y;
         let x = n % params.phase_w * /*{ phases_x }*/u + phase_x;
-        if n < params.pixels && y < params.out_h && x < params.out_w {
+        if (n < params.pixels) & (y < params.out_h) & (x < params.out_w) {
             let to = share * params.results + (n / phase_area * params.out_channels + channel_group * params.out_per_group) * out_area + y * params.out_w + x;
 //%   for i in range(per_m)
 //%     set value = "c" ~ i ~ "_" ~ j ~ (" + bias" ~ i if bias else "")

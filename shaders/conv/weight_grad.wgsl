@@ -1,6 +1,6 @@
 // Convolution's gradient with respect to its weights, for real GPUs: an implicit matrix product.
 //
-// dW[o, (c, ky, kx)] = sum over (n, oy, ox) of dy[n, o, oy, ox] * x[n, c, oy * stride + ky * dilation - pad, ..]. Few outputs and a very
+// w_grad[o, (c, ky, kx)] = sum over (n, oy, ox) of y_grad[n, o, oy, ox] * x[n, c, oy * stride + ky * dilation - pad, ..]. Few outputs and a very
 // long sum, so the sum is cut into shares (workgroup z), each written to its own part; `sum_parts.wgsl` adds them up in a
 // fixed order. Workgroups: x = /*{ tile_n }*/ (c, tap) pairs, y = /*{ tile_m }*/ output channels within a group, z = share. Extents are parameters, as
 // in tile.wgsl: a thread always fetches the same pairs, and divides by them once.
@@ -33,11 +33,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> input: array<f32>;
-@group(0) @binding(1) var<storage, read> dy: array<f32>;
+@group(0) @binding(1) var<storage, read> y_grad: array<f32>;
 @group(0) @binding(2) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
-var<workgroup> tile_dy: array<f32, /*{ tile_k * (tile_m + 1) }*/>;
+var<workgroup> tile_grad: array<f32, /*{ tile_k * (tile_m + 1) }*/>;
 var<workgroup> tile_x: array<f32, /*{ tile_k * (tile_n + 1) }*/>;
 
 @compute @workgroup_size(/*{ threads }*/)
@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let kk = thread % /*{ tile_k }*/u;
     let row = thread / /*{ tile_k }*/u;
 //% for r in range(tile_m // rows_at_once)
-    let dy_plane/*{ r }*/ = (channel_group * params.out_per_group + min(first_m + row + /*{ r * rows_at_once }*/u, params.out_per_group - 1u)) * out_area;
+    let grad_plane/*{ r }*/ = (channel_group * params.out_per_group + min(first_m + row + /*{ r * rows_at_once }*/u, params.out_per_group - 1u)) * out_area;
 //% endfor
 //% for r in range(tile_n // rows_at_once)
     let pair/*{ r }*/ = min(first_n + row + /*{ r * rows_at_once }*/u, pairs - 1u);
@@ -74,18 +74,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let p = min(k + kk, end - 1u);
         let image = p / out_area;
         let at = p % out_area;
-        let dy_at = image * params.out_channels * out_area + at;
+        let grad_at = image * params.out_channels * out_area + at;
         let image_at = image * params.source_channels * source_area;
         let from_y = i32(at / params.out_w * params.stride_y);
         let from_x = i32(at % params.out_w * params.stride_x);
 //% for r in range(tile_m // rows_at_once)
-        tile_dy[kk * /*{ tile_m + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, dy[dy_at + dy_plane/*{ r }*/], k + kk < end);
+        tile_grad[kk * /*{ tile_m + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, y_grad[grad_at + grad_plane/*{ r }*/], k + kk < end);
 //% endfor
 //% for r in range(tile_n // rows_at_once)
         {
             let y = from_y + tap_y/*{ r }*/;
             let x = from_x + tap_x/*{ r }*/;
-            let inside = k + kk < end && y >= 0 && x >= 0 && y < i32(params.source_h) && x < i32(params.source_w);
+            // A negative place is a large number without its sign.
+            let inside = (k + kk < end) & (u32(y) < params.source_h) & (u32(x) < params.source_w);
             let at = image_at + plane/*{ r }*/ + u32(y) * params.source_w + u32(x);
             tile_x[kk * /*{ tile_n + 1 }*/u + row + /*{ r * rows_at_once }*/u] = select(0.0, input[select(0u, at, inside)], inside);
         }
@@ -93,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
         for (var kk = 0u; kk < /*{ tile_k }*/u; kk++) {
 //% for i in range(per_m)
-            let a/*{ i }*/ = tile_dy[kk * /*{ tile_m + 1 }*/u + own_m + /*{ i * threads_m }*/u];
+            let a/*{ i }*/ = tile_grad[kk * /*{ tile_m + 1 }*/u + own_m + /*{ i * threads_m }*/u];
 //% endfor
 //% for j in range(per_n)
             let b/*{ j }*/ = tile_x[kk * /*{ tile_n + 1 }*/u + own_n + /*{ j * threads_n }*/u];

@@ -1,6 +1,6 @@
 // Convolution's weight gradient, for adapters that run one subgroup as one CPU vector (see subgroup.wgsl for why).
 //
-// A lane owns /*{ vectors }*/ output channels and reads their dy; the input tiles are fetched by all lanes together and broadcast. The sums for
+// A lane owns /*{ vectors }*/ output channels and reads their y_grad; the input tiles are fetched by all lanes together and broadcast. The sums for
 // /*{ tile_c }*/ input channels and every tap that meets the image stay in registers over the whole share of the batch, so nothing is
 // stored until the end. A turn of the loop takes the same tile of /*{ images }*/ images.
 // One workgroup is one subgroup: x = block of input channels, y = block of output channels within a group, z = share of the
@@ -27,7 +27,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<storage, read> input: array</*{ "vec4<f32>" if load_width == 4 else "f32" }*/>;
-@group(0) @binding(1) var<storage, read> dy: array</*{ "vec4<f32>" if dy_width == 4 else "f32" }*/>;
+@group(0) @binding(1) var<storage, read> y_grad: array</*{ "vec4<f32>" if grad_width == 4 else "f32" }*/>;
 @group(0) @binding(2) var<storage, read_write> parts: array<f32>;
 @group(0) @binding(3) var<uniform> params: Params;
 
@@ -67,12 +67,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //%   if flat
         let flat/*{ q }*/ = i32(tile_y * /*{ step_y * source_w // load_width }*/u + v/*{ q }*/) + /*{ (first_y * source_w - shift) // load_width }*/;
         let at/*{ q }*/ = from/*{ q }*/ + u32(flat/*{ q }*/);
-        let inside/*{ q }*/ = flat/*{ q }*/ >= 0 && flat/*{ q }*/ < /*{ plane_of_source }*/;
+        // A negative place is a large number without its sign.
+        let inside/*{ q }*/ = u32(flat/*{ q }*/) < /*{ plane_of_source }*/u;
 //%   else
         let y/*{ q }*/ = i32(tile_y * /*{ step_y }*/u + v/*{ q }*/ / /*{ pitch // load_width }*/u) + /*{ first_y }*/;
         let x/*{ q }*/ = i32(tile_x * /*{ step_x }*/u + (v/*{ q }*/ % /*{ pitch // load_width }*/u) * /*{ load_width }*/u) + /*{ first_x - shift }*/;
         let at/*{ q }*/ = from/*{ q }*/ + u32(y/*{ q }*/ * /*{ source_w }*/ + x/*{ q }*/) / /*{ load_width }*/u;
-        let inside/*{ q }*/ = y/*{ q }*/ >= 0 && y/*{ q }*/ < /*{ source_h }*/ && x/*{ q }*/ >= 0 && x/*{ q }*/ < /*{ source_w }*/;
+        // A negative place is a large number without its sign.
+        let inside/*{ q }*/ = (u32(y/*{ q }*/) < /*{ source_h }*/u) & (u32(x/*{ q }*/) < /*{ source_w }*/u);
 //%   endif
 //%   if sure
         let s/*{ q }*/ = input[at/*{ q }*/];
@@ -84,22 +86,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let tile_at = tile_y * /*{ tile_h * out_w }*/u + tile_x * /*{ tile_w }*/u;
 //% for j in range(vectors)
 //%   for i in range(images)
-        let dy/*{ j }*/_/*{ i }*/ = (min(image + /*{ i }*/u, end - 1u) * params.out_channels + out_channel/*{ j }*/) * /*{ out_h * out_w }*/u + tile_at;
-//%     for k in range(tile_h * tile_w // dy_width)
-//%       set py = k * dy_width // tile_w
-//%       set px = k * dy_width % tile_w
+        let plane/*{ j }*/_/*{ i }*/ = (min(image + /*{ i }*/u, end - 1u) * params.out_channels + out_channel/*{ j }*/) * /*{ out_h * out_w }*/u + tile_at;
+//%     for k in range(tile_h * tile_w // grad_width)
+//%       set py = k * grad_width // tile_w
+//%       set px = k * grad_width % tile_w
 //%       if exact_output
-//%         set value = "dy[(dy" ~ j ~ "_" ~ i ~ " + " ~ (py * out_w + px) ~ "u) / " ~ dy_width ~ "u]"
+//%         set value = "y_grad[(plane" ~ j ~ "_" ~ i ~ " + " ~ (py * out_w + px) ~ "u) / " ~ grad_width ~ "u]"
         // Images past the end of the share count for nothing.
-        let d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ value if i == 0 else "select(" ~ ("vec4<f32>()" if dy_width == 4 else "0.0") ~ ", " ~ value ~ ", image + " ~ i ~ "u < end)" }*/;
+        let d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ value if i == 0 else "select(" ~ ("vec4<f32>()" if grad_width == 4 else "0.0") ~ ", " ~ value ~ ", image + " ~ i ~ "u < end)" }*/;
 //%       else
-        var d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ "vec4<f32>()" if dy_width == 4 else "0.0" }*/;
-        if image + /*{ i }*/u < end && tile_y * /*{ tile_h }*/u + /*{ py }*/u < /*{ out_h }*/u && tile_x * /*{ tile_w }*/u + /*{ px }*/u < /*{ out_w }*/u { d/*{ j }*/_/*{ i }*/_/*{ k }*/ = dy[(dy/*{ j }*/_/*{ i }*/ + /*{ py * out_w + px }*/u) / /*{ dy_width }*/u]; }
+        var d/*{ j }*/_/*{ i }*/_/*{ k }*/ = /*{ "vec4<f32>()" if grad_width == 4 else "0.0" }*/;
+        if (image + /*{ i }*/u < end) & (tile_y * /*{ tile_h }*/u + /*{ py }*/u < /*{ out_h }*/u) & (tile_x * /*{ tile_w }*/u + /*{ px }*/u < /*{ out_w }*/u) { d/*{ j }*/_/*{ i }*/_/*{ k }*/ = y_grad[(plane/*{ j }*/_/*{ i }*/ + /*{ py * out_w + px }*/u) / /*{ grad_width }*/u]; }
 //%       endif
 //%     endfor
 //%   endfor
 //% endfor
-        // A few rows of dy are summed on their own before they join the total: the driver works off one variable after the
+        // A few rows of y_grad are summed on their own before they join the total: the driver works off one variable after the
         // other, and a single long chain of additions per tap would leave the adders waiting for one another.
 //% for u in range(tile_c)
 //%   for i in range(images)
@@ -120,7 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 //%           for px in range(tile_w)
 //%             set k = py * tile_w + px
 //%             if row_of[py][t // kw] >= 0 and col_of[px][t % kw] >= 0
-        row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/ = fma(b/*{ u }*/_/*{ i }*/_/*{ row_of[py][t // kw] }*/_/*{ col_of[px][t % kw] }*/, d/*{ j }*/_/*{ i }*/_/*{ k // dy_width }*//*{ "." ~ xyzw[k % 4] if dy_width == 4 else "" }*/, row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/);
+        row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/ = fma(b/*{ u }*/_/*{ i }*/_/*{ row_of[py][t // kw] }*/_/*{ col_of[px][t % kw] }*/, d/*{ j }*/_/*{ i }*/_/*{ k // grad_width }*//*{ "." ~ xyzw[k % 4] if grad_width == 4 else "" }*/, row/*{ j }*/_/*{ u }*/_/*{ first_row }*/_/*{ t }*/);
 //%             endif
 //%           endfor
 //%         endfor

@@ -15,6 +15,9 @@
 //% include "common/index.wgsl"
 //% include "deploy/requantize.wgsl"
 //% include "deploy/outputs.wgsl"
+//% if not float
+//% include "deploy/byte_dot.wgsl"
+//% endif
 //% set xyzw = ["x", "y", "z", "w"]
 //% set wide = pixels * pool_x
 //% set places = range(pool_y * wide)
@@ -92,7 +95,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% for r in range(pool_y)
       let row/*{ r }*/ = top + i32(ky * params.dilation_y/*{ " + " ~ r ~ "u * params.stride_y" if r > 0 }*/);
 //%   if edges
-      let row_inside/*{ r }*/ = row/*{ r }*/ >= 0 && row/*{ r }*/ < i32(params.in_height);
+      // A negative place is a large number without its sign.
+      let row_inside/*{ r }*/ = u32(row/*{ r }*/) < params.in_height;
       let start/*{ r }*/ = (plane + u32(clamp(row/*{ r }*/, 0, i32(params.in_height) - 1))) * params.in_width;
 //%   else
       let start/*{ r }*/ = (plane + u32(row/*{ r }*/)) * params.in_width;
@@ -107,14 +111,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% for k in columns
 //%   if edges
       let column/*{ k }*/ = begin + /*{ k }*/;
-      let column_inside/*{ k }*/ = column/*{ k }*/ >= 0 && column/*{ k }*/ < i32(params.in_width);
+      let column_inside/*{ k }*/ = u32(column/*{ k }*/) < params.in_width;
       let held_column/*{ k }*/ = u32(clamp(column/*{ k }*/, 0, i32(params.in_width) - 1));
 //%   endif
 //%   for r in range(pool_y)
 //%     set at = r ~ "_" ~ k
 //%     if edges
       let fetched/*{ at }*/ = input[start/*{ r }*/ + held_column/*{ k }*/];
-      let x/*{ at }*/ = select(params.padding, fetched/*{ at }*/, row_inside/*{ r }*/ && column_inside/*{ k }*/);
+      let x/*{ at }*/ = select(params.padding, fetched/*{ at }*/, row_inside/*{ r }*/ & column_inside/*{ k }*/);
 //%     else
       let x/*{ at }*/ = input[start/*{ r }*/ + u32(begin + /*{ k }*/)];
 //%     endif
@@ -140,7 +144,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //%     else
 //%       for q in places
 //%         set x = "x" ~ (q // wide) ~ "_" ~ (q % wide * stride_x + t * dilation_x)
-        sum/*{ j }*/_/*{ q }*/ += vec4(dot4I8Packed(/*{ x }*/, w.x), dot4I8Packed(/*{ x }*/, w.y), dot4I8Packed(/*{ x }*/, w.z), dot4I8Packed(/*{ x }*/, w.w));
+        sum/*{ j }*/_/*{ q }*/ += vec4(byte_dot(/*{ x }*/, w.x), byte_dot(/*{ x }*/, w.y), byte_dot(/*{ x }*/, w.z), byte_dot(/*{ x }*/, w.w));
 //%       endfor
 //%     endif
       }

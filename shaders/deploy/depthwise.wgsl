@@ -24,11 +24,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
   var at = word * params.kernel_height * params.kernel_width;
   for (var ky = 0u; ky < params.kernel_height; ky++) {
     let row = top + i32(ky * params.dilation_y);
-    let row_inside = row >= 0 && row < i32(params.in_height);
+    // A negative place is a large number without its sign.
+    let row_inside = u32(row) < params.in_height;
     let start = (plane * params.in_height + u32(clamp(row, 0, i32(params.in_height) - 1))) * params.in_width;
     for (var kx = 0u; kx < params.kernel_width; kx++) {
       let column = left + i32(kx * params.dilation_x);
-      let inside = row_inside && column >= 0 && column < i32(params.in_width);
+      let inside = row_inside & (u32(column) < params.in_width);
       let x = select(params.padding, input[start + u32(clamp(column, 0, i32(params.in_width) - 1))], inside);
       sum += unpack4xI8(x) * unpack4xI8(weight[at]);
       at += 1u;

@@ -34,11 +34,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let planes = (image * params.in_words + source / 4u) * area;
     for (var ky = 0u; ky < params.kernel_height; ky++) {
       let row = top + i32(ky * params.dilation_y);
-      let row_inside = row >= 0 && row < i32(params.in_height);
+      // A negative place is a large number without its sign.
+      let row_inside = u32(row) < params.in_height;
       let start = u32(clamp(row, 0, i32(params.in_height) - 1)) * params.in_width;
       for (var kx = 0u; kx < params.kernel_width; kx++) {
         let column = left + i32(kx * params.dilation_x);
-        let inside = row_inside && column >= 0 && column < i32(params.in_width);
+        let inside = row_inside & (u32(column) < params.in_width);
         let place = planes + start + u32(clamp(column, 0, i32(params.in_width) - 1));
         let words = vec4(input[place.x], input[place.y], input[place.z], input[place.w]);
         // Up to the top of the word, and back with the sign.

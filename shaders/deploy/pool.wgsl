@@ -38,7 +38,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       let row = top + ky;
       let column = left + kx;
 //% if padded
-      if (row < 0 || column < 0 || row >= i32(params.in_height) || column >= i32(params.in_width)) { continue; }
+      // A negative place is a large number without its sign.
+      if ((u32(row) >= params.in_height) | (u32(column) >= params.in_width)) { continue; }
 //% endif
       let codes = unpack4xI8(input[(plane + u32(row)) * params.in_width + u32(column)]);
 //% if op == "max"

@@ -10,7 +10,9 @@
 //% elif op == "mul"
   return a * b;
 //% elif op == "div"
-  return a / b;
+  // WGSL promises nothing for divisors beyond 2^126, whose reciprocals are no normal numbers.
+  let smaller = select(Value(1.0), Value(0.25), abs(b) > Value(8.507059e37));
+  return (a * smaller) / (b * smaller);
 //% elif op == "max"
   return max(a, b);
 //% elif op == "min"

@@ -23,7 +23,7 @@ fn target_share(is_label: bool) -> f32 {
 
 // True where class k stands before the label's: of equal logits, the first class does.
 fn comes_before(k: u32, value: f32, label: u32, own: f32) -> bool {
-  return value > own || (value == own && k < label);
+  return (value > own) | ((value == own) & (k < label));
 }
 
 // Infinite for a label that is no class, so that it is noticed. Two factors: WGSL refuses an infinite constant.

@@ -1,19 +1,19 @@
-// Gradients of `fold_weight`: dw = d * factor with `weight`, and d_gamma = sum of d * w over the channel times the
+// Gradients of `fold_weight`: w_grad = folded_grad * factor with `weight`, and gamma_grad = sum of folded_grad * w over the channel times the
 // factor's slope with `gamma`. A workgroup owns a channel of [channels, length].
 //% include "norm/value.wgsl"
 //% include "norm/lanes.wgsl"
 
 //% set factors = 2 if gamma else 1
-@group(0) @binding(0) var<storage, read> d: array<Value>;
+@group(0) @binding(0) var<storage, read> folded_grad: array<Value>;
 //% if gamma
 @group(0) @binding(1) var<storage, read> w: array<Value>;
 //% endif
 @group(0) @binding(/*{ factors }*/) var<storage, read> factors: array<vec2<f32>>;
 //% if weight
-@group(0) @binding(/*{ factors + 1 }*/) var<storage, read_write> dw: array<Value>;
+@group(0) @binding(/*{ factors + 1 }*/) var<storage, read_write> w_grad: array<Value>;
 //% endif
 //% if gamma
-@group(0) @binding(/*{ factors + (2 if weight else 1) }*/) var<storage, read_write> d_gamma: array<f32>;
+@group(0) @binding(/*{ factors + (2 if weight else 1) }*/) var<storage, read_write> gamma_grad: array<f32>;
 //% endif
 // length is in elements of w (four values each with `vectors`).
 struct Params { channels: u32, length: u32 }
@@ -31,16 +31,16 @@ fn main(@builtin(local_invocation_index) lane: u32,
   var sum = Value(0.0);
 //% endif
   for (var k = lane; k < params.length; k += lanes) {
-    let gradient = d[base + k];
+    let gradient = folded_grad[base + k];
 //% if weight
-    dw[base + k] = gradient * factor.x;
+    w_grad[base + k] = gradient * factor.x;
 //% endif
 //% if gamma
     sum = fma(gradient, w[base + k], sum);
 //% endif
   }
 //% if gamma
-  let all = total(lane, vec2(summed(sum), 0.0)).x;
-  if (lane == 0u) { d_gamma[channel] = all * factor.y; }
+  let whole = total(lane, vec2(summed(sum), 0.0)).x;
+  if (lane == 0u) { gamma_grad[channel] = whole * factor.y; }
 //% endif
 }

@@ -8,7 +8,7 @@
 //% include "norm/sums.wgsl"
 
 //% set output = 4 if relu else 3
-@group(0) @binding(0) var<storage, read> dy: array<Value>;
+@group(0) @binding(0) var<storage, read> y_grad: array<Value>;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> rules: array<StoredRule>;
 //% if relu

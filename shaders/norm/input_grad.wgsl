@@ -1,6 +1,6 @@
-// The gradient of values, dx = factor * g, and what goes through the statistics, slope * (value - origin) + offset:
+// The gradient of values, x_grad = factor * g, and what goes through the statistics, slope * (value - origin) + offset:
 // for the same values with `own`, and with `second` for others, those of the unfolded convolution, into a tensor of
-// its own. g is dy where the ReLU let pass.
+// its own. g is y_grad where the ReLU let pass.
 //% include "common/index.wgsl"
 //% include "norm/value.wgsl"
 //% include "norm/share.wgsl"
@@ -10,7 +10,7 @@
 //% set first_inputs = 1 + with_x if first else 0
 //% set inputs = first_inputs + (1 if second else 0)
 //% if first
-@group(0) @binding(0) var<storage, read> dy: array<Value>;
+@group(0) @binding(0) var<storage, read> y_grad: array<Value>;
 //% if with_x
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 //% endif
@@ -20,10 +20,10 @@
 //% endif
 @group(0) @binding(/*{ inputs }*/) var<storage, read> shares: array<Share>;
 //% if first
-@group(0) @binding(/*{ inputs + 1 }*/) var<storage, read_write> dx: array<Value>;
+@group(0) @binding(/*{ inputs + 1 }*/) var<storage, read_write> x_grad: array<Value>;
 //% endif
 //% if second
-@group(0) @binding(/*{ inputs + (2 if first else 1) }*/) var<storage, read_write> d_unfolded: array<Value>;
+@group(0) @binding(/*{ inputs + (2 if first else 1) }*/) var<storage, read_write> unfolded_grad: array<Value>;
 //% endif
 // In elements of x (four values each with `vectors`); width is a row's, of all channels.
 struct Params { rows: u32, width: u32, plane: u32 }
@@ -45,18 +45,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       let value = x[i];
 //% endif
 //% if relu
-      let g = passed(dy[i], value, place.x, place.y, place.z);
+      let g = passed(y_grad[i], value, place.x, place.y, place.z);
 //% else
-      let g = dy[i];
+      let g = y_grad[i];
 //% endif
 //% if own
-      dx[i] = place.y * g + fma(value - place.w, Value(through.x), Value(through.y));
+      x_grad[i] = place.y * g + fma(value - place.w, Value(through.x), Value(through.y));
 //% else
-      dx[i] = place.y * g;
+      x_grad[i] = place.y * g;
 //% endif
 //% endif
 //% if second
-      d_unfolded[i] = fma(unfolded[i] - place.w, Value(through.x), Value(through.y));
+      unfolded_grad[i] = fma(unfolded[i] - place.w, Value(through.x), Value(through.y));
 //% endif
     }
 //% endfor

@@ -53,15 +53,15 @@ fn moments_of(part: Part, channel: u32, lane: u32, reference: f32) -> Moments {
 //% elif source == "pieces"
 // Of the pieces that fall to the lane.
 fn moments_of(first: u32, count: u32, lane: u32) -> Moments {
-  var all = Moments(0.0, 0.0, 0.0);
+  var joint = Moments(0.0, 0.0, 0.0);
   for (var k = lane; k < count; k += lanes) {
     let piece = pieces[first + k];
-    let sum = all.count + piece.x;
-    let away = piece.y - all.mean;
-    all.squares += piece.z + away * away * (all.count * piece.x / sum);
-    all.mean += away * (piece.x / sum);
-    all.count = sum;
+    let sum = joint.count + piece.x;
+    let away = piece.y - joint.mean;
+    joint.squares += piece.z + away * away * (joint.count * piece.x / sum);
+    joint.mean += away * (piece.x / sum);
+    joint.count = sum;
   }
-  return all;
+  return joint;
 }
 //% endif

@@ -21,9 +21,9 @@ fn main(@builtin(local_invocation_index) lane: u32,
   let end = select(min(row + params.piece_rows, params.rows), row, still);
   let part = Part(vec2(row, end), vec2(column, min(column + params.piece_columns, params.plane)));
   let reference = reference_of(group.x);
-  let all = joined(lane, moments_of(part, group.x, lane, reference));
+  let whole = joined(lane, moments_of(part, group.x, lane, reference));
   if (lane == 0u) {
     let piece = (group.x * groups.z + group.z) * groups.y + group.y;
-    pieces[piece] = vec4(all.count, all.mean, all.squares, reference);
+    pieces[piece] = vec4(whole.count, whole.mean, whole.squares, reference);
   }
 }

@@ -20,7 +20,7 @@
 //% set output = first + (2 if relu else 1)
 //% set shares = output + {"values": 2, "pieces": 2, "none": 0}[source] + (1 if bias else 0)
 //% if source == "values"
-@group(0) @binding(0) var<storage, read> dy: array<Value>;
+@group(0) @binding(0) var<storage, read> y_grad: array<Value>;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 //% elif source == "pieces"
 @group(0) @binding(0) var<storage, read> pieces: array<vec2<f32>>;
@@ -30,11 +30,11 @@
 @group(0) @binding(/*{ first + 1 }*/) var<storage, read> betas: array<f32>;
 //% endif
 //% if source != "none"
-@group(0) @binding(/*{ output }*/) var<storage, read_write> d_gamma: array<f32>;
-@group(0) @binding(/*{ output + 1 }*/) var<storage, read_write> d_beta: array<f32>;
+@group(0) @binding(/*{ output }*/) var<storage, read_write> gamma_grad: array<f32>;
+@group(0) @binding(/*{ output + 1 }*/) var<storage, read_write> beta_grad: array<f32>;
 //% endif
 //% if bias
-@group(0) @binding(/*{ output + 2 }*/) var<storage, read_write> d_bias: array<f32>;
+@group(0) @binding(/*{ output + 2 }*/) var<storage, read_write> bias_grad: array<f32>;
 //% endif
 @group(0) @binding(/*{ shares }*/) var<storage, read_write> shares: array<Share>;
 struct Params { rows: u32, channels: u32, plane: u32, pieces: u32 }
@@ -66,10 +66,10 @@ fn main(@builtin(local_invocation_index) lane: u32,
   let sums = total(lane, own);
   if (lane == 0u) {
     let by = rule.backward;
-    d_gamma[channel] = by.x * sums.x + by.y * sums.y;
-    d_beta[channel] = sums.x;
+    gamma_grad[channel] = by.x * sums.x + by.y * sums.y;
+    beta_grad[channel] = sums.x;
 //% if bias
-    d_bias[channel] = rule.forward.w * sums.x;
+    bias_grad[channel] = rule.forward.w * sums.x;
 //% endif
     let beta = /*{ "betas[channel]" if relu else "0.0" }*/;
     shares[channel] = share_of(rule.forward, beta, vec2(by.z * sums.y, by.w * sums.x));

@@ -12,9 +12,9 @@ fn sums_of(part: Part, channel: u32, lane: u32, rule: vec4<f32>) -> vec2<f32> {
     for (var column = start.y; column < part.columns.y; column += along) {
       let value = x[base + column];
 //% if relu
-      let g = passed(dy[base + column], value, rule.x, rule.y, beta);
+      let g = passed(y_grad[base + column], value, rule.x, rule.y, beta);
 //% else
-      let g = dy[base + column];
+      let g = y_grad[base + column];
 //% endif
       plain += g;
       weighted = fma(g, value - rule.x, weighted);

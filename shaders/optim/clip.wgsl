@@ -23,7 +23,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     if (lane < half) { sums[lane] += sums[lane + half]; }
   }
   // Behind a loss that is not finite, the gradients are of no step.
-  if (lane > 0u || progress[2] != 0u) { return; }
+  if ((lane > 0u) | (progress[2] != 0u)) { return; }
   let norm = sqrt(sums[0]);
   factor[0] = min(1.0, params.limit / (norm + 1e-6));
   // The tally has counted the step.

@@ -37,8 +37,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
       let v = params.momentum * velocity[i] + (g + params.weight_decay * p);
       let next = p - step * v;
       // All bits of the exponent: infinite, or no number.
-      let all = vec4(0x7f800000u);
-      let is_broken = ((bitcast<vec4<u32>>(v) & all) == all) | ((bitcast<vec4<u32>>(next) & all) == all);
+      let exponent = vec4(0x7f800000u);
+      let is_broken = ((bitcast<vec4<u32>>(v) & exponent) == exponent) | ((bitcast<vec4<u32>>(next) & exponent) == exponent);
       // Behind the last value may lie anything.
       if (any(is_broken & (i * 4u + vec4(0u, 1u, 2u, 3u) < vec4(params.count)))) {
         atomicStore(&progress[2], 2u + params.place);

@@ -17,7 +17,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   for (var i = group.x * size + lane; i < whole; i += params.groups * size) {
     total += dot(gradient[i], gradient[i]);
   }
-  if (group.x == 0u && lane < params.count % 4u) {
+  if ((group.x == 0u) & (lane < params.count % 4u)) {
     let value = gradient[whole][lane];
     total += value * value;
   }

@@ -2,13 +2,13 @@
 // atomically and the order of summation is fixed. With `relu`, windows that were cut at zero pass nothing.
 //% include "common/index.wgsl"
 
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
+@group(0) @binding(0) var<storage, read> y_grad: array<f32>;
 @group(0) @binding(1) var<storage, read> places: array<u32>;
 //% if relu
 @group(0) @binding(2) var<storage, read> y: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read_write> x_grad: array<f32>;
 //% else
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(2) var<storage, read_write> x_grad: array<f32>;
 //% endif
 struct Params { planes: u32 }
 //% if relu
@@ -44,9 +44,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let wx = window_x - /*{ left }*/u;
     let reached = (wy < out_height) & (wx < out_width) & (row - wy * /*{ stride_y }*/u < /*{ kernel_y }*/u) & (column - wx * /*{ stride_x }*/u < /*{ kernel_x }*/u);
     let window = select(0u, (plane * out_height + wy) * out_width + wx, reached);
-    total += select(0.0, dy[window], reached & (places[window] == at)/*{ " & (y[window] > 0.0)" if relu }*/);
+    total += select(0.0, y_grad[window], reached & (places[window] == at)/*{ " & (y[window] > 0.0)" if relu }*/);
   }
 //%   endfor
 //% endfor
-  dx[i] = total;
+  x_grad[i] = total;
 }

@@ -28,12 +28,13 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let row = top + /*{ ky }*/;
     let column = left + /*{ kx }*/;
 //% if pad_top > 0 or pad_left > 0
-    if (row >= 0 && column >= 0 && row < i32(height) && column < i32(width))
+    // A negative place is a large number without its sign.
+    if ((u32(row) < height) & (u32(column) < width))
 //% endif
     {
       let at = u32(row) * width + u32(column);
       let value = x[base + at];
-      if (place == 0xffffffffu || value > best) { best = value; place = at; }
+      if ((place == 0xffffffffu) | (value > best)) { best = value; place = at; }
     }
   }
 //% endfor

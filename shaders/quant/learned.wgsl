@@ -37,8 +37,8 @@ fn passes_values(counter: u32) -> bool { return count_of(counter) < params.delay
 // True where the pass computes the scale from the values: in calibration, and in the first training step that quantizes without one. Who has
 // marked the state keeps both away.
 fn sets_scale(counter: u32, scale: f32) -> bool {
-  let starts = params.mode == trains && scale == unset && !passes_values(counter);
-  return (starts || params.mode == calibrates) && counter < frozen_mark;
+  let starts = (params.mode == trains) & (scale == unset) & !passes_values(counter);
+  return (starts | (params.mode == calibrates)) & (counter < frozen_mark);
 }
 
 // The scale after values whose magnitudes add up to `sum`: 2 mean|x| / sqrt(highest), section 2.1, or the mean of calibrating batches. Values of
@@ -46,12 +46,18 @@ fn sets_scale(counter: u32, scale: f32) -> bool {
 fn scale_after(scale: f32, sum: f32) -> f32 {
   let initial = sum * params.factor;
   let next = select(scale + params.rate * (initial - scale), initial, params.rate == 1.0);
-  return select(unset, next, next >= least_step && next <= 3.4028235e38);
+  // An infinity or a NaN has all exponent bits set; WGSL may assume that neither exists, so look at the bits.
+  let is_finite = (bitcast<u32>(next) & 0x7f800000u) != 0x7f800000u;
+  return select(unset, next, is_finite & (next >= least_step));
 }
+
+//% include "quant/nearest.wgsl"
 
 // The value at the nearest code, half up.
 fn stepped(value: Value, step: f32) -> Value {
   let divisor = select(step, 1.0, step == unset);
-  let code = clamp(floor(value / divisor + 0.5), Value(params.lowest), Value(params.highest));
+  // Far out it does not matter where a value lies, and quotients stay small.
+  let held = clamp(value, Value((params.lowest - 1.0) * divisor), Value((params.highest + 1.0) * divisor));
+  let code = clamp(nearest(held, divisor), Value(params.lowest), Value(params.highest));
   return select(code * divisor, value, step == unset);
 }

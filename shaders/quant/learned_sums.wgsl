@@ -15,7 +15,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let counter = steps[0];
   let scale = scales[0];
   let sets = sets_scale(counter, scale);
-  if (group.x == 0u && lane == 0u) {
+  if ((group.x == 0u) & (lane == 0u)) {
     facts[0] = scale;
     facts[1] = f32(sets);
     facts[2] = f32(passes_values(counter));

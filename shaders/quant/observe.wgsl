@@ -17,7 +17,7 @@ struct Params { length: u32, pieces: u32, freeze: u32 }
 // Workgroups: x = pieces, y = channel.
 @compute @workgroup_size(8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  if (id.x >= params.pieces || stands_still(steps[id.y], params.freeze)) { return; }
+  if ((id.x >= params.pieces) | stands_still(steps[id.y], params.freeze)) { return; }
   let base = id.y * params.length;
   // Neighbours take neighbouring elements, so that loads coalesce.
   let first = id.x;

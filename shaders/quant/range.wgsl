@@ -29,7 +29,10 @@ fn joined(lane: u32, range: vec2<f32>) -> vec2<f32> {
 fn followed(old: vec2<f32>, batch: vec2<f32>, counter: u32, rate: f32) -> vec2<f32> {
   // The first batch is taken whole: before it, the range is no data's. At a rate of 1, old + (batch - old) would
   // round.
-  let range = select(old + rate * (batch - old), batch, count_of(counter) == 0u || rate == 1.0);
+  // By sign, because a product that max has cut is fused with no sum, which would round once instead of twice.
+  let change = batch - old;
+  let moved = (old + max(rate * max(change, vec2(0.0)), vec2(0.0))) - max(rate * max(-change, vec2(0.0)), vec2(0.0));
+  let range = select(moved, batch, (count_of(counter) == 0u) | (rate == 1.0));
   return vec2(min(range.x, 0.0), max(range.y, 0.0));
 }
 

@@ -4,10 +4,11 @@ alias Value = vec4<f32>;
 //% else
 alias Value = f32;
 //% endif
+//% include "quant/nearest.wgsl"
 
 fn rounded(value: Value, grid: Grid) -> Value {
   let inside = clamp(value, Value(grid.lo), Value(grid.hi));
-  let index = floor((inside - grid.lo) / grid.scale + 0.5);
+  let index = nearest(inside - grid.lo, grid.scale);
   // The product is never negative, so max changes nothing; it keeps compilers from fusing product and sum,
   // which would round once where the definition rounds twice.
   let place = max(index * grid.scale, Value(0.0)) + grid.lo;

@@ -7,10 +7,10 @@ alias Value = vec4<f32>;
 //% else
 alias Value = f32;
 //% endif
-@group(0) @binding(0) var<storage, read> dy: array<Value>;
+@group(0) @binding(0) var<storage, read> y_grad: array<Value>;
 @group(0) @binding(1) var<storage, read> x: array<Value>;
 @group(0) @binding(2) var<storage, read> grids: array<Grid>;
-@group(0) @binding(3) var<storage, read_write> dx: array<Value>;
+@group(0) @binding(3) var<storage, read_write> x_grad: array<Value>;
 struct Params { length: u32, stride: u32 }
 @group(0) @binding(4) var<uniform> params: Params;
 
@@ -27,7 +27,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
   let base = group.x * params.length;
   for (var k = lane; k < params.length; k += /*{ size }*/u) {
     let i = base + k;
-    dx[i] = pass_through(dy[i], x[i], grid);
+    x_grad[i] = pass_through(y_grad[i], x[i], grid);
   }
 }
 //% else
@@ -40,7 +40,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% for u in range(unroll)
   {
     let i = first + /*{ u }*/u * params.stride;
-    if (i < params.length) { dx[i] = pass_through(dy[i], x[i], grid); }
+    if (i < params.length) { x_grad[i] = pass_through(y_grad[i], x[i], grid); }
   }
 //% endfor
 }

@@ -34,5 +34,5 @@ fn main(@builtin(local_invocation_index) lane: u32,
     workgroupBarrier();
     if (lane < half) { partial[lane] = join(partial[lane], partial[lane + half]); }
   }
-  if (lane == 0u && i == result) { y[i] = partial[0] * params.scale; }
+  if ((lane == 0u) & (i == result)) { y[i] = partial[0] * params.scale; }
 }

@@ -1,6 +1,6 @@
 //! What a case is, and the list of all.
 
-use super::{Trial, int8, kernels, training};
+use super::{Trial, gradients, int8, kernels, training};
 use crate::Result;
 
 /// How much is tried.
@@ -63,7 +63,7 @@ impl std::fmt::Display for Case {
 /// All of them, cheapest first.
 pub fn cases() -> Vec<Case> {
     let training = training::CASES.iter().copied();
-    kernels::cases().into_iter().chain(int8::cases()).chain(training).collect()
+    kernels::cases().into_iter().chain(gradients::cases()).chain(int8::cases()).chain(training).collect()
 }
 
 /// The families, each once, in the order of [`cases`].

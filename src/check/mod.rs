@@ -6,9 +6,13 @@
 
 #[cfg(feature = "train")]
 mod case;
+#[cfg(feature = "train")]
+mod gradients;
 pub mod int8;
 #[cfg(feature = "train")]
 mod kernels;
+#[cfg(feature = "train")]
+pub mod oracle;
 #[cfg(feature = "train")]
 mod report;
 #[cfg(feature = "train")]

@@ -2,6 +2,7 @@
 
 use std::fmt::{Debug, Display};
 
+use super::oracle::relative_error;
 use crate::gpu::Gpu;
 use crate::shader_test::{Bound, Deviation, Draw, Estimate, compare, compare_estimates};
 use crate::tensor::{Shape, Tensor};
@@ -102,6 +103,22 @@ impl<'a> Trial<'a> {
             return Ok(());
         }
         Err(Error::Mismatch(format!("{what}: off by {error:.2e}, and {bound:.1e} is allowed")))
+    }
+
+    /// Holds numbers as a whole against what they should be: by the norm of the difference, as a share of the norm of
+    /// what is expected, or of `size` if that is larger: the norm of what was added up, if sums may cancel.
+    ///
+    /// # Errors
+    /// If the share is larger than `within`, or a number is NaN, or there are more or fewer numbers.
+    pub fn by_norm(
+        &mut self,
+        what: impl Display,
+        actual: &[f32],
+        expected: &[f64],
+        size: f64,
+        within: f64,
+    ) -> Result<()> {
+        self.within(what, relative_error(actual, expected, size), within)
     }
 
     /// Whole numbers, shapes and the like, which are right or wrong.

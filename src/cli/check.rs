@@ -30,7 +30,8 @@ const ALL: &str = "all";
 pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let wanted: Vec<Option<String>> = match &global.adapter {
         Some(name) if name.eq_ignore_ascii_case(ALL) => {
-            let names: Vec<_> = pollster::block_on(adapters()).into_iter().map(|a| Some(a.name)).collect();
+            let names: Vec<_> =
+                pollster::block_on(adapters()).into_iter().map(|a| Some(a.full_name())).collect();
             if names.is_empty() { vec![None] } else { names }
         }
         named => vec![named.clone()],

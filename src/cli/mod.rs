@@ -58,8 +58,8 @@ struct Cli {
 pub struct Global {
     /// Use the adapter whose name contains NAME, in any case (see `simqat info`)
     ///
-    /// Without it: the one in the environment variable SIMQAT_ADAPTER, else the best real GPU, else a software
-    /// adapter.
+    /// NAME may also be a backend (vulkan, metal, dx12, opengl), or BACKEND/NAME. Without it: the one in the environment
+    /// variable SIMQAT_ADAPTER, else the best real GPU, else a software adapter, else one that only OpenGL reaches.
     #[arg(long, global = true, value_name = "NAME")]
     adapter: Option<String>,
     /// Make the last line on stdout one JSON object with the results

@@ -7,11 +7,13 @@ mod choice;
 mod device;
 mod needs;
 mod pool;
+mod probe;
 mod profile;
 mod recording;
 mod stream;
 mod transfer;
 
+pub use crate::shader::Fault;
 pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, KernelFamily, adapters};
 pub(crate) use device::VECTOR_LANES;
 pub use device::{Caps, Gpu};

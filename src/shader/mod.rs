@@ -4,7 +4,9 @@
 mod pipeline;
 mod source;
 mod spec;
+mod webgpu;
 
 pub use pipeline::{Fault, Pipeline, PipelineCache};
 pub use source::{SOURCES, render};
 pub use spec::{Constant, Shader, ShaderSpec};
+pub use webgpu::{for_webgpu, uses_subgroups};

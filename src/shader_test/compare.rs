@@ -40,8 +40,13 @@ impl Bound {
             _ if actual.to_bits() == expected.to_bits() => true,
             Bound::Bits => false,
             Bound::Equal => actual == expected,
-            // Infinities are met by themselves alone, and a NaN by nothing but its own bits.
-            _ => distance(actual, expected) <= self.allowed(expected),
+            // Any NaN but the one that stands where nothing was written.
+            _ if expected.is_nan() => actual.is_nan() && actual.to_bits() != crate::gpu::POISON,
+            // Infinities are met by themselves alone.
+            _ => {
+                actual == expected
+                    || distance(actual, expected) <= self.allowed(expected) && expected.is_finite()
+            }
         }
     }
 }
@@ -180,7 +185,8 @@ mod tests {
             assert!(compare("", &[actual], &[expected], NEAR).is_err(), "{actual} for {expected}");
         }
         assert!(compare("", &[f32::INFINITY], &[f32::INFINITY], NEAR).is_ok());
-        assert!(compare("", &[f32::NAN], &[f32::NAN], NEAR).is_ok());
+        assert!(compare("", &[-f32::NAN], &[f32::NAN], NEAR).is_ok());
+        assert!(compare("", &[f32::from_bits(crate::gpu::POISON)], &[f32::NAN], NEAR).is_err());
     }
 
     #[test]

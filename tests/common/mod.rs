@@ -1,10 +1,7 @@
 //! What the integration tests share: one device, and comparisons that say where they fail.
 #![allow(dead_code)] // each test binary uses a part
 
-pub mod fake_quant;
-pub mod learned_step;
 pub mod networks;
-pub mod norm;
 
 use std::sync::OnceLock;
 
@@ -24,9 +21,11 @@ pub fn tiled_gpu() -> Gpu {
     GPU.get_or_init(|| open(KernelFamily::Tiled)).clone()
 }
 
-/// A device of one's own: what other tests ask of a shared one would end up in a recording.
+/// A device of one's own: what other tests ask of a shared one would end up in a recording. With `SIMQAT_TEST_LEAST=1` it
+/// is as small as a device may be (`script/test-adapters`).
 pub fn open(kernels: KernelFamily) -> Gpu {
-    let options = GpuOptions { checked: true, poison: true, kernels, ..Default::default() };
+    let least = std::env::var("SIMQAT_TEST_LEAST").is_ok_and(|value| value == "1");
+    let options = GpuOptions { checked: true, poison: true, kernels, least, ..Default::default() };
     Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
 }
 

@@ -1,23 +1,18 @@
 //! Both engines on the same networks.
 
 use super::super::{Case, Trial};
+use super::FAMILY;
 use super::models::{Builder, ConvShape, Random, any_graph, lenet5, mixed};
 use crate::Result;
 use crate::deploy::{CpuEngine, Engine, Function, GpuEngine, Int8Model, Window};
 
-const FAMILY: &str = "integer networks";
-
-const CASES: &[Case] = &[
+pub(super) const CASES: &[Case] = &[
     Case::new(FAMILY, "LeNet5's layers", lenet).on_both(),
     Case::new(FAMILY, "every kind of layer at odd sizes", every_kind).on_both(),
     Case::new(FAMILY, "graphs of random layers", random_graphs).on_both(),
     Case::new(FAMILY, "a residual network", residual).on_both(),
     Case::new(FAMILY, "convolutions and pooling of random shapes", random_shapes).on_both(),
 ];
-
-pub(in super::super) fn cases() -> impl Iterator<Item = Case> {
-    CASES.iter().copied()
-}
 
 /// Holds every layer of a batch of random codes, and what a recorded run gives, against the CPU engine.
 fn same_codes(t: &mut Trial<'_>, what: &str, model: &Int8Model, images: usize, seed: u64) -> Result<()> {

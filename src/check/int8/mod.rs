@@ -5,5 +5,14 @@ mod engines;
 pub mod models;
 
 #[cfg(feature = "train")]
-pub(super) use engines::cases;
+mod rounding;
+
 pub use models::{Builder, ConvShape, Random};
+
+#[cfg(feature = "train")]
+const FAMILY: &str = "integer networks";
+
+#[cfg(feature = "train")]
+pub(super) fn cases() -> impl Iterator<Item = super::Case> {
+    [rounding::CASES, engines::CASES].into_iter().flatten().copied()
+}

@@ -5,13 +5,18 @@ mod conv;
 mod counter;
 mod elementwise;
 mod gemm;
+mod learned_step;
 mod loss;
 mod momentum;
+mod norm;
+mod observation;
 mod optim;
 mod pool;
+mod quantize;
 mod random;
 mod reduce;
 mod tally;
+mod ties;
 
 use super::{Case, Trial};
 
@@ -29,6 +34,10 @@ pub(super) fn cases() -> Vec<Case> {
         pool::CASES,
         gemm::CASES,
         conv::CASES,
+        quantize::CASES,
+        observation::CASES,
+        learned_step::CASES,
+        norm::CASES,
     ]
     .into_iter()
     .flatten()

@@ -1,6 +1,7 @@
 //! Convolutions, and dense layers as convolutions whose kernel is the whole plane.
 
 use super::codes::Codes;
+use super::dots::has_byte_dots;
 use super::prepare::Layout;
 use super::{Factor, Target, threads};
 use crate::gpu::Gpu;
@@ -195,7 +196,14 @@ fn runs(width: usize) -> (usize, usize) {
     (taps, width / taps)
 }
 
-fn words_shader(numbers: &ConvNumbers<'_>, layout: Layout, machine: Machine, tile: Tile) -> ShaderSpec {
+/// `packed`: products of bytes by one instruction for four.
+fn words_shader(
+    numbers: &ConvNumbers<'_>,
+    layout: Layout,
+    machine: Machine,
+    tile: Tile,
+    packed: bool,
+) -> ShaderSpec {
     let float = layout == Layout::WordsOfOutputs;
     let (taps, runs) = runs(numbers.kernel[1]);
     let [stride, dilation] = [numbers.stride[1], numbers.dilation[1]];
@@ -227,7 +235,7 @@ fn words_shader(numbers: &ConvNumbers<'_>, layout: Layout, machine: Machine, til
         .with("edges", !inside)
         .with("chunked", float && words > numbers.exact_words());
     // Bytes that no channel has are zeros; products of bytes take all four at once.
-    if float { spec.with("bytes", numbers.bytes() as u32) } else { spec }
+    if float { spec.with("bytes", numbers.bytes() as u32) } else { spec.with("packed", packed) }
 }
 
 fn grouped_shader(layout: Layout, machine: Machine) -> ShaderSpec {
@@ -300,7 +308,8 @@ impl Conv {
         let (spec, tile) = match self.layout {
             Layout::Words | Layout::WordsOfOutputs => {
                 let tile = Tile::of(&self.numbers, machine, n);
-                (words_shader(&self.numbers, self.layout, machine, tile), Some(tile))
+                let packed = has_byte_dots(x.gpu());
+                (words_shader(&self.numbers, self.layout, machine, tile, packed), Some(tile))
             }
             Layout::Depthwise | Layout::Grouped => (grouped_shader(self.layout, machine), None),
         };
@@ -436,10 +445,15 @@ pub(super) fn variants(machine: Machine) -> Vec<Entry> {
         base,
     ];
     let words = shapes.into_iter().flat_map(|numbers| {
-        [1, 64].map(|batch| {
+        let layout = numbers.layout(machine);
+        // Products in f32 have one form.
+        let forms = if layout == Layout::WordsOfOutputs { &[true][..] } else { &[true, false] };
+        let all = [1, 64].into_iter().flat_map(|batch| forms.iter().map(move |&packed| (batch, packed)));
+        all.map(|(batch, packed)| {
             let tile = Tile::of(&numbers, machine, batch);
-            entry(words_shader(&numbers, numbers.layout(machine), machine, tile), WordsParams::LAYOUT)
+            entry(words_shader(&numbers, layout, machine, tile, packed), WordsParams::LAYOUT)
         })
+        .collect::<Vec<_>>()
     });
     let grouped = [Layout::Depthwise, Layout::Grouped];
     words.chain(grouped.map(|layout| entry(grouped_shader(layout, machine), GroupedParams::LAYOUT))).collect()

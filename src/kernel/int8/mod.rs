@@ -5,12 +5,14 @@
 
 mod codes;
 mod conv;
+mod dots;
 mod elementwise;
 mod pool;
 mod prepare;
 
 pub use codes::Codes;
 pub use conv::{Conv, ConvNumbers};
+pub use dots::avoid_byte_dots;
 pub use elementwise::{Table, add, flatten};
 pub use pool::{max, mean};
 

@@ -159,7 +159,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
     let mut best: Option<(f64, Fetch, [u32; 3])> = None;
     for f in fetches(g, &v) {
         let (fmas, live) = (f.fmas(), f.live().len() as u32);
-        let dy_width = f.store_width(v.out[0], v.out[1]);
+        let grad_width = f.store_width(v.out[0], v.out[1]);
         for images in IMAGES.into_iter().filter(|&i| i == 1 || (i <= g.n && i <= 8)) {
             for vectors in [1, 2, 4, 8] {
                 for tile_c in [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32] {
@@ -172,7 +172,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
                     {
                         continue;
                     }
-                    let one = (images * vectors * f.outputs() * lanes) as f64 * cost::load(dy_width)
+                    let one = (images * vectors * f.outputs() * lanes) as f64 * cost::load(grad_width)
                         + f.load_cost(images * tile_c, lanes)
                         + body as f64 * cost::fma(body)
                         + sums as f64 * cost::CARRY;
@@ -182,7 +182,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
                         v.reduced.div_ceil(tile_c) * v.out_per_group.div_ceil(lanes * vectors) * g.groups;
                     let shares = (4 * workers).div_ceil(across).min(tasks);
                     let fetches =
-                        f.chunks(images * tile_c, lanes) + images * vectors * f.outputs() / dy_width;
+                        f.chunks(images * tile_c, lanes) + images * vectors * f.outputs() / grad_width;
                     let run = one * tasks as f64 + (store + cost::WORKGROUP) * shares as f64;
                     let total = run * (across as f64 / workers as f64) + cost::compile(body, fetches);
                     if best.as_ref().is_none_or(|b| total < b.0) {
@@ -204,7 +204,7 @@ pub(super) fn weight_grad(g: &ConvShape, lanes: u32, workers: u32) -> Option<Pla
         // Rows of a tile that are summed on their own before they join the total.
         chain: (8 / f.x.tile).max(1),
         source_h: v.source[0], source_w: v.source[1], out_h: v.out[0], out_w: v.out[1],
-        dy_width: f.store_width(v.out[0], v.out[1]), exact_output: f.exact_output(v.out[0], v.out[1]),
+        grad_width: f.store_width(v.out[0], v.out[1]), exact_output: f.exact_output(v.out[0], v.out[1]),
     });
     let params = WeightGradSubgroupParams {
         batch: g.n,

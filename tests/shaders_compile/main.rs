@@ -1,17 +1,25 @@
 //! Every variant of every shader, on a machine without any of the backends: validation, the layout of its
-//! parameters, its demands on the device, and translation to SPIR-V (Vulkan), MSL (Metal) and HLSL (DX12).
+//! parameters, its demands on the device, and translation to SPIR-V (Vulkan), MSL (Metal), HLSL (DX12) and GLSL (OpenGL).
+//! Then the text: its names, its numbers, and what some driver or compiler is known to choke on.
+
+mod literals;
+mod names;
+mod reserved;
+mod spelling;
 
 use std::sync::OnceLock;
 
-use naga::back::{hlsl, msl, spv};
+use naga::back::{glsl, hlsl, msl, spv};
+use naga::proc::BoundsCheckPolicies;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, TypeInner};
 use simqat::gpu::NEEDS;
 use simqat::kernel::catalogue::{Entry, catalogue};
-use simqat::shader::{SOURCES, render};
+use simqat::shader::{SOURCES, render, uses_subgroups};
 
 struct Checked {
     entry: Entry,
+    text: String,
     module: naga::Module,
     info: naga::valid::ModuleInfo,
 }
@@ -30,35 +38,66 @@ fn check(entry: Entry) -> Checked {
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}: {}\n{text}", entry.spec, e.emit_to_string(&text)));
-    Checked { entry, module, info }
+    Checked { entry, text, module, info }
 }
 
 fn size_of(module: &naga::Module, ty: naga::Handle<naga::Type>) -> u32 {
     module.types[ty].inner.size(module.to_ctx())
 }
 
+impl Checked {
+    fn spirv(&self) -> Vec<u32> {
+        let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+        spv::write_vec(&self.module, &self.info, &options, None)
+            .unwrap_or_else(|e| panic!("{} to SPIR-V: {e}", self.entry.spec))
+    }
+
+    fn msl(&self) -> String {
+        let options =
+            msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+        msl::write_string(&self.module, &self.info, &options, &msl::PipelineOptions::default())
+            .unwrap_or_else(|e| panic!("{} to MSL: {e}", self.entry.spec))
+            .0
+    }
+
+    fn hlsl(&self, shader_model: hlsl::ShaderModel) -> String {
+        let options = hlsl::Options { shader_model, fake_missing_bindings: true, ..Default::default() };
+        let mut text = String::new();
+        hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
+            .write(&self.module, &self.info, None)
+            .unwrap_or_else(|e| panic!("{} to HLSL: {e}", self.entry.spec));
+        text
+    }
+
+    /// `None` for variants with subgroups, which adapters by OpenGL never get.
+    fn glsl(&self) -> Option<String> {
+        if uses_subgroups(&self.text) {
+            return None;
+        }
+        let pipeline = glsl::PipelineOptions {
+            shader_stage: naga::ShaderStage::Compute,
+            entry_point: "main".to_string(),
+            multiview: None,
+        };
+        let mut text = String::new();
+        let options = glsl::Options::default();
+        let checks = BoundsCheckPolicies::default();
+        glsl::Writer::new(&mut text, &self.module, &self.info, &options, &pipeline, checks)
+            .and_then(|mut writer| writer.write())
+            .unwrap_or_else(|e| panic!("{} to GLSL: {e}", self.entry.spec));
+        Some(text)
+    }
+}
+
 #[test]
 fn every_variant_is_valid_and_translates_to_every_backend() {
     let all = checked();
     assert!(all.len() > 100, "the catalogue holds only {} variants", all.len());
-    for Checked { entry, module, info } in all {
-        let spec = &entry.spec;
-        spv::write_vec(module, info, &spv::Options { lang_version: (1, 3), ..Default::default() }, None)
-            .unwrap_or_else(|e| panic!("{spec} to SPIR-V: {e}"));
-        let options =
-            msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
-        msl::write_string(module, info, &options, &msl::PipelineOptions::default())
-            .unwrap_or_else(|e| panic!("{spec} to MSL: {e}"));
-        let options = hlsl::Options {
-            shader_model: hlsl::ShaderModel::V6_0,
-            fake_missing_bindings: true,
-            ..Default::default()
-        };
-        let mut text = String::new();
-        let pipeline = hlsl::PipelineOptions::default();
-        hlsl::Writer::new(&mut text, &options, &pipeline)
-            .write(module, info, None)
-            .unwrap_or_else(|e| panic!("{spec} to HLSL: {e}"));
+    for shader in all {
+        assert!(!shader.spirv().is_empty());
+        assert!(shader.msl().contains("kernel"), "{}", shader.entry.spec);
+        assert!(shader.hlsl(hlsl::ShaderModel::V6_0).contains("numthreads"), "{}", shader.entry.spec);
+        assert!(shader.glsl().is_none_or(|text| text.contains("local_size_x")), "{}", shader.entry.spec);
     }
 }
 
