@@ -4,7 +4,7 @@ use super::super::{Case, Trial};
 use super::{values, whole};
 use crate::Result;
 use crate::kernel::pool::{Window, average_backward, average_forward, max_backward, max_forward};
-use crate::shader_test::Bound;
+use crate::shader_test::{Bound, Estimate};
 
 const FAMILY: &str = "pooling";
 
@@ -63,7 +63,7 @@ fn maxima(t: &mut Trial<'_>) -> Result<()> {
         let x = whole(t, n * c * h * w, 2);
         let dy = values(t, n * c * oh * ow, 4);
         for relu in [false, true] {
-            let (mut expected, mut chosen, mut dx) = (Vec::new(), Vec::new(), vec![0.0f32; x.len()]);
+            let (mut expected, mut chosen, mut dx) = (Vec::new(), Vec::new(), vec![Vec::new(); x.len()]);
             for plane in 0..n * c {
                 for (i, taps) in taps.iter().enumerate() {
                     let value = |at: usize| x[plane * h * w + at];
@@ -71,7 +71,7 @@ fn maxima(t: &mut Trial<'_>) -> Result<()> {
                     let place = place.unwrap_or_else(|| unreachable!("every window covers a pixel"));
                     let best = value(place);
                     if !relu || best > 0.0 {
-                        dx[plane * h * w + place] += dy[plane * oh * ow + i];
+                        dx[plane * h * w + place].push(Estimate::from(dy[plane * oh * ow + i]));
                     }
                     expected.push(if relu { best.max(0.0) } else { best });
                     chosen.push(place as u32);
@@ -84,33 +84,34 @@ fn maxima(t: &mut Trial<'_>) -> Result<()> {
             t.same(&what, &places.read_u32()?, &chosen)?;
             let back =
                 max_backward(&t.tensor([n, c, oh, ow], &dy)?, &places, relu.then_some(&y), shape, &window)?;
-            // The order of a few additions may differ.
-            t.values(&what, &back, &dx, Bound::Within { relative: 1e-6, absolute: 1e-6 })?;
+            t.estimates(&what, &back, &dx.into_iter().map(Estimate::sum).collect::<Vec<_>>())?;
         }
     }
     Ok(())
 }
 
 fn averages(t: &mut Trial<'_>) -> Result<()> {
-    // Rounding of up to nine additions of values up to 3.
-    let rounding = Bound::Within { relative: 1e-6, absolute: 2e-6 };
     for Pooling { what, window, shape, taps, output: [oh, ow] } in poolings() {
         let [n, c, h, w] = shape;
         let (x, dy) = (values(t, n * c * h * w, 2), values(t, n * c * oh * ow, 4));
         for count_padding in [false, true] {
             let what = format!("{what}, padding counts: {count_padding}");
-            let (mut expected, mut dx) = (Vec::new(), vec![0.0f32; x.len()]);
+            let (mut expected, mut dx) = (Vec::new(), vec![Vec::new(); x.len()]);
             for plane in 0..n * c {
                 for (i, taps) in taps.iter().enumerate() {
-                    let all = if count_padding { window.kernel.iter().product() } else { taps.len() } as f32;
-                    expected.push(taps.iter().map(|at| x[plane * h * w + at]).sum::<f32>() / all);
-                    taps.iter().for_each(|at| dx[plane * h * w + at] += dy[plane * oh * ow + i] / all);
+                    let all = if count_padding { window.kernel.iter().product() } else { taps.len() };
+                    // The shaders multiply by the inverse.
+                    let share = Estimate::exact(1.0) / Estimate::exact(all as f64);
+                    let sum = Estimate::sum(taps.iter().map(|at| x[plane * h * w + at].into()));
+                    expected.push(sum * share);
+                    let share = Estimate::from(dy[plane * oh * ow + i]) * share;
+                    taps.iter().for_each(|at| dx[plane * h * w + at].push(share));
                 }
             }
             let y = average_forward(&t.tensor(shape, &x)?, &window, count_padding)?;
-            t.values(&what, &y, &expected, rounding)?;
+            t.estimates(&what, &y, &expected)?;
             let back = average_backward(&t.tensor([n, c, oh, ow], &dy)?, shape, &window, count_padding)?;
-            t.values(&what, &back, &dx, rounding)?;
+            t.estimates(&what, &back, &dx.into_iter().map(Estimate::sum).collect::<Vec<_>>())?;
         }
     }
     Ok(())
@@ -120,20 +121,19 @@ fn averages(t: &mut Trial<'_>) -> Result<()> {
 fn whole_planes(t: &mut Trial<'_>) -> Result<()> {
     for shape in [[3, 70, 1, 1], [2, 33, 7, 7], [2, 5, 9, 13], [2, 3, 56, 56], [70, 64, 2, 2]] {
         let [n, c, h, w] = shape;
+        let what = format!("{shape:?}");
         let window = Window { kernel: [h, w], stride: [h, w], padding: [0, 0] };
-        let (x, dy) = (values(t, n * c * h * w, 5), values(t, n * c, 6));
-        let area = (h * w) as f32;
-        let mean = |plane: &[f32]| plane.iter().map(|&v| f64::from(v)).sum::<f64>() as f32 / area;
-        let expected: Vec<f32> = x.chunks(h * w).map(mean).collect();
+        // Sums of whole numbers are exact, so that a pixel that is left out is not small beside their rounding.
+        let (x, dy) = (whole(t, n * c * h * w, 5), values(t, n * c, 6));
+        let share = Estimate::exact(1.0) / Estimate::exact((h * w) as f64);
+        let sum = |plane: &[f32]| Estimate::exact(plane.iter().map(|&v| f64::from(v)).sum());
+        let expected: Vec<Estimate> = x.chunks(h * w).map(|plane| sum(plane) * share).collect();
         let y = average_forward(&t.tensor(shape, &x)?, &window, true)?;
-        t.same("shape", y.shape(), &[n, c, 1, 1])?;
-        // A sum of 3136 values up to 3 in any order is off by a few units of its last places, 2^-24 of 10 000
-        // at worst, and is divided by their number.
-        t.values(format!("{shape:?}"), &y, &expected, Bound::Within { relative: 1e-6, absolute: 2e-6 })?;
-        let dx: Vec<f32> = dy.iter().flat_map(|v| vec![v / area; h * w]).collect();
+        t.same(format!("shape of {what}"), y.shape(), &[n, c, 1, 1])?;
+        t.estimates(&what, &y, &expected)?;
+        let dx: Vec<Estimate> = dy.iter().flat_map(|&v| vec![Estimate::from(v) * share; h * w]).collect();
         let back = average_backward(&t.tensor([n, c, 1, 1], &dy)?, shape, &window, true)?;
-        // A division and a product with the inverse differ by two roundings, and a division may be off by 2.5 units.
-        t.values(format!("{shape:?}"), &back, &dx, Bound::Ulps(5))?;
+        t.estimates(format!("gradient of {what}"), &back, &dx)?;
     }
     Ok(())
 }
