@@ -165,7 +165,8 @@ fn a_recordings_memory_is_its_own_while_it_lives() {
 
 #[test]
 fn a_result_outlives_its_recording_and_then_serves_everybody() {
-    let gpu = own();
+    // Guard zones, which a recording's memory has not, would make sizes differ.
+    let gpu = Gpu::open_with(&GpuOptions::default()).unwrap();
     let x = Tensor::full(&gpu, [1000], 1.0).unwrap();
     let (recording, out) = gpu.record(|| affine(&affine(&x, 2.0, 0.0)?, 1.0, 1.0)).unwrap();
     recording.replay().unwrap();
@@ -248,6 +249,33 @@ fn trimming_gives_unused_memory_back_and_harms_nothing() {
     assert_eq!(memory.reserved, memory.live);
     assert_eq!(y.read_f32().unwrap(), [4.0; 1000]);
     assert_eq!(affine(&y, 2.0, 0.0).unwrap().read_f32().unwrap(), [8.0; 1000]);
+}
+
+#[test]
+fn trimming_lets_compiled_kernels_go_that_nothing_holds() {
+    let gpu = own();
+    let x = Tensor::from_f32(&gpu, [17, 59], &vec![0.3; 17 * 59]).unwrap();
+    let expected = work(&x, &x).unwrap().read_f32().unwrap();
+    // The recording holds a kernel that was compiled last, so that those after the trim could be taken for it.
+    let (recording, out) = gpu.record(|| affine(&x, 3.0, 0.5)).unwrap();
+    assert_eq!(gpu.compiled_kernels(), 6);
+    gpu.trim();
+    assert_eq!(gpu.compiled_kernels(), 1, "the recording's");
+    for round in 0..3 {
+        assert_eq!(work(&x, &x).unwrap().read_f32().unwrap(), expected, "round {round}");
+        recording.replay().unwrap();
+        assert_eq!(out.read_f32().unwrap(), vec![0.3 * 3.0 + 0.5; 17 * 59], "round {round}");
+        assert_eq!(affine(&x, 2.0, 0.0).unwrap().read_f32().unwrap(), vec![0.6; 17 * 59], "round {round}");
+        assert_eq!(gpu.compiled_kernels(), 6, "round {round}");
+        gpu.trim();
+    }
+    // Nor may what was asked for and has not run yet lose its kernels.
+    let late = work(&x, &x).unwrap();
+    gpu.trim();
+    assert_eq!(late.read_f32().unwrap(), expected);
+    drop(recording);
+    gpu.trim();
+    assert_eq!(gpu.compiled_kernels(), 0);
 }
 
 #[test]
@@ -376,6 +404,12 @@ fn an_unknown_adapter_is_an_error_that_lists_those_there_are() {
     // A part of a name is enough, in any case.
     let part = gpu().caps().adapter.name.to_uppercase()[..4].to_string();
     Gpu::open_with(&GpuOptions { adapter: Some(part), ..Default::default() }).unwrap();
+    // Its backend in front tells it from the same adapter through another one.
+    let name = gpu().caps().adapter.full_name();
+    let opened = Gpu::open_with(&GpuOptions { adapter: Some(name.clone()), ..Default::default() }).unwrap();
+    assert_eq!(opened.caps().adapter.full_name(), name);
+    let listed = pollster::block_on(simqat::gpu::adapters());
+    assert!(listed.iter().any(|a| a.full_name() == name), "{name} is not in {listed:?}");
 }
 
 #[test]
@@ -396,6 +430,26 @@ fn a_hosts_device_is_used_and_stays_the_hosts() {
     assert_eq!(x.read_f32().unwrap(), [0.0; 4]);
     drop((x, y, gpu));
     device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+}
+
+#[test]
+fn a_hosts_device_that_is_too_small_is_refused_with_the_numbers() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+    let required_limits = wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 4,
+        max_compute_invocations_per_workgroup: 128,
+        max_compute_workgroup_size_x: 128,
+        ..Default::default()
+    };
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let Err(error) = Gpu::from_wgpu(device, queue) else { panic!("too small a device was taken") };
+    assert!(error.is_bad_input());
+    let text = error.to_string();
+    for part in ["max_storage_buffers_per_shader_stage = 4 where the kernels need 7", "= 128", "need 256"] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
 }
 
 #[test]

@@ -164,3 +164,20 @@ fn python_is_wanted_where_it_was_asked_for() {
     assert!(!wanted("has_venv() { true; }; python=yes"));
     assert!(!wanted("has_venv() { false; }"));
 }
+
+#[test]
+fn what_windows_needs_is_wanted_where_it_was_asked_for() {
+    let machine = Machine::new(&[]);
+    let all = ["rustc-web", "cargo-web", "rust-web-src", "gcc-mingw-w64-x86-64", "wine64", "xvfb"];
+    let wanted = |line: &str| {
+        let (text, ok) = machine.bash(&format!("{line}; wanted_packages"), &[]);
+        assert!(ok, "{line}");
+        all.into_iter().filter(|package| text.lines().any(|line| line == *package)).collect::<Vec<_>>()
+    };
+    // No program is found but what bash has itself.
+    let bare = "has_windows_rust() { false; }; has_wine() { false; }; command() { false; }";
+    assert_eq!(wanted(&format!("{bare}; windows=yes")), all);
+    assert!(wanted(bare).is_empty());
+    assert!(!wanted(&format!("{bare}; has_windows_rust() {{ true; }}; windows=yes")).contains(&"rustc-web"));
+    assert!(!wanted(&format!("{bare}; has_wine() {{ true; }}; windows=yes")).contains(&"wine64"));
+}

@@ -5,6 +5,7 @@
 // operands can be read as vec4 along whichever axis is contiguous.
 //% set xyzw = ["x", "y", "z", "w"]
 //% set col_step = tile_n // lanes
+//% set row_step = (tile_m + lanes - 1) // lanes
 //% macro a_at(m, k)
 //%   if transpose_a
 //%     set v = k * (tile_m // 4) + m // 4
@@ -66,7 +67,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let last_n = params.n - 1u;
 
     // Rows and columns past the edge repeat the last one and are not stored.
-//% for q in range(tile_m // lanes)
+//% for q in range(row_step)
 //%   if transpose_a
     let v/*{ q }*/ = lane + /*{ q * lanes }*/u;
     let a_k/*{ q }*/ = v/*{ q }*/ / /*{ tile_m // 4 }*/u;
@@ -101,7 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let end = min((group.z + 1u) * params.k_per_share, params.k);
     for (var k = group.z * params.k_per_share; k < end; k += 4u) {
         let left = end - k;
-//% for q in range(tile_m // lanes)
+//% for q in range(row_step)
 //%   if transpose_a
         // `left` is the same in all lanes; a lane whose k lies past the end contributes zeros.
         var a/*{ q }*/ = load_a(min(k + a_k/*{ q }*/, end - 1u) * params.m + a_m/*{ q }*/, params.m - a_m/*{ q }*/);

@@ -1,5 +1,8 @@
-//! Which adapter: by name, by environment, else the best real GPU, else software.
+//! Asking the drivers: which adapters there are, and a device from one of them.
 
+use super::choice::{self, Failure, Wanted};
+use super::needs::NEEDS;
+use crate::shader::Fault;
 use crate::{Error, Result};
 
 /// Environment variable that names the adapter, as `--adapter` does.
@@ -21,17 +24,24 @@ pub enum KernelFamily {
 /// How to open a device.
 #[derive(Clone, Debug)]
 pub struct GpuOptions {
-    /// Part of the wanted adapter's name, in any case. `None`: the environment variable `SIMQAT_ADAPTER`,
-    /// else the best real GPU, else a software adapter.
+    /// Part of the wanted adapter's name in any case, its backend (vulkan, metal, dx12, opengl), or both:
+    /// `dx12/radeon`. `None`: the environment variable `SIMQAT_ADAPTER`, else the best real GPU, else a software
+    /// adapter, else one that only OpenGL reaches.
     pub adapter: Option<String>,
     /// Keep bounds checks in the shaders. On by default in debug builds.
     pub checked: bool,
-    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen. For tests.
+    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen, and put guard zones
+    /// around it, so that reading a buffer fails if a kernel stored outside of it. For tests.
     pub poison: bool,
     /// Most bytes of the device's memory that tensors may take; `None`: as much as it gives.
     pub memory_limit: Option<u64>,
     /// The family of kernels, to measure or test one that would not be chosen.
     pub kernels: KernelFamily,
+    /// Ask for no more than WebGPU's default limits, and for none of the features that speed kernels up: to measure
+    /// or test what a lesser adapter would do.
+    pub least: bool,
+    /// Planted in the library's shaders, to see that a test finds it.
+    pub fault: Option<Fault>,
 }
 
 impl Default for GpuOptions {
@@ -42,6 +52,8 @@ impl Default for GpuOptions {
             poison: false,
             memory_limit: None,
             kernels: KernelFamily::Auto,
+            least: false,
+            fault: None,
         }
     }
 }
@@ -51,7 +63,7 @@ impl Default for GpuOptions {
 pub struct AdapterSummary {
     /// The name that `--adapter` matches against.
     pub name: String,
-    /// vulkan, metal, dx12.
+    /// vulkan, metal, dx12, opengl.
     pub backend: String,
     /// Discrete GPU, integrated GPU, CPU.
     pub kind: String,
@@ -72,59 +84,128 @@ impl AdapterSummary {
         };
         AdapterSummary {
             name: info.name.clone(),
-            backend: info.backend.to_string(),
+            backend: backend_name(info.backend).to_string(),
             kind: kind.to_string(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
             is_software: info.device_type == wgpu::DeviceType::Cpu,
         }
     }
+
+    /// Backend and name, `vulkan/llvmpipe (...)`: names this adapter to [`GpuOptions::adapter`] also where the same
+    /// one answers through several backends.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.backend, self.name)
+    }
 }
 
-pub(super) fn instance() -> wgpu::Instance {
-    // No display handle: nothing is ever shown. The environment may still narrow the backends (WGPU_BACKEND).
+fn backend_name(backend: wgpu::Backend) -> &'static str {
+    if backend == wgpu::Backend::Gl { "opengl" } else { backend.to_str() }
+}
+
+/// The environment variable by which wgpu's users narrow the backends.
+const BACKEND_VARIABLE: &str = "WGPU_BACKEND";
+
+/// Backends in the order in which they are asked. OpenGL is only asked if the others have nothing: loading its driver
+/// takes time, and nobody gains by it.
+const TIERS: [wgpu::Backends; 2] = [wgpu::Backends::PRIMARY, wgpu::Backends::SECONDARY];
+
+/// Adapters of one tier that answer, best first, as far as the environment lets them.
+async fn candidates(tier: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let allowed = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::all());
+    let backends = tier & allowed & wgpu::Instance::enabled_backend_features();
+    if backends.is_empty() {
+        return Vec::new();
+    }
+    // No display handle: nothing is ever shown.
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends = backends;
     // Where the driver tells how much memory there is, the last of it is refused instead of ending the program, or, with a
     // software adapter, the machine.
     descriptor.memory_budget_thresholds =
         wgpu::MemoryBudgetThresholds { for_resource_creation: Some(95), for_device_loss: None };
-    wgpu::Instance::new(descriptor)
-}
-
-/// Every adapter that answers, best first.
-pub async fn adapters() -> Vec<AdapterSummary> {
-    candidates(&instance()).await.iter().map(|a| AdapterSummary::of(&a.get_info())).collect()
-}
-
-async fn candidates(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
-    let mut found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    found.retain(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
-    found.sort_by_key(|a| match a.get_info().device_type {
-        wgpu::DeviceType::DiscreteGpu => 0,
-        wgpu::DeviceType::IntegratedGpu => 1,
-        wgpu::DeviceType::VirtualGpu => 2,
-        wgpu::DeviceType::Other => 3,
-        wgpu::DeviceType::Cpu => 4,
-    });
+    let mut found = wgpu::Instance::new(descriptor).enumerate_adapters(backends).await;
+    found.sort_by_key(|a| choice::rank(a.get_info().backend, a.get_info().device_type));
     found
 }
 
-pub(super) async fn choose(instance: &wgpu::Instance, options: &GpuOptions) -> Result<wgpu::Adapter> {
-    let found = candidates(instance).await;
-    if found.is_empty() {
-        return Err(Error::NoAdapter(
-            "no GPU adapter answers: install a Vulkan driver (script/setup does it on Debian and Ubuntu; \
-             the package mesa-vulkan-drivers works without a GPU)"
-                .into(),
-        ));
+fn summaries(found: &[wgpu::Adapter]) -> Vec<AdapterSummary> {
+    found.iter().map(|a| AdapterSummary::of(&a.get_info())).collect()
+}
+
+/// Every adapter that answers, best first. Not all of them need be able to run the kernels.
+pub async fn adapters() -> Vec<AdapterSummary> {
+    let mut all = Vec::new();
+    for tier in TIERS {
+        all.extend(summaries(&candidates(tier).await));
     }
-    let wanted = options.adapter.clone().or_else(|| std::env::var(ADAPTER_VARIABLE).ok());
-    let Some(wanted) = wanted.filter(|w| !w.is_empty()) else {
-        let Some(best) = found.into_iter().next() else { unreachable!("checked above") };
-        return Ok(best);
+    all
+}
+
+/// A device of the best adapter, or of the one that was asked for. An adapter that answers and then gives no device is
+/// told in the log, and the next one is tried.
+pub(super) async fn open(options: &GpuOptions) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let wanted = options.adapter.clone().or_else(|| std::env::var(ADAPTER_VARIABLE).ok()).unwrap_or_default();
+    let wanted = Wanted::new(&wanted);
+    let (mut seen, mut refusals) = (Vec::new(), Vec::new());
+    for tier in TIERS {
+        let found = candidates(tier).await;
+        let names = summaries(&found);
+        let opened = choice::first_that_opens(&names, wanted.as_ref(), &mut refusals, async |index| {
+            device(&found[index], options).await
+        });
+        if let Some(opened) = opened.await? {
+            for refusal in refusals {
+                log::warn!("{refusal}; \"{}\" is used instead", opened.0.name);
+            }
+            return Ok(opened);
+        }
+        seen.extend(names);
+    }
+    let enabled = wgpu::Instance::enabled_backend_features() & (wgpu::Backends::all() - wgpu::Backends::NOOP);
+    let backends: Vec<&str> =
+        wgpu::Backend::ALL.into_iter().filter(|&b| enabled.contains(b.into())).map(backend_name).collect();
+    let variable = std::env::var(BACKEND_VARIABLE).ok();
+    let failure = Failure {
+        found: &seen,
+        wanted: wanted.as_ref(),
+        refusals: &refusals,
+        backend_variable: variable.as_deref(),
+        backends: &backends,
+        system: std::env::consts::OS,
     };
-    let lower = wanted.to_lowercase();
-    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
-    found.into_iter().find(|a| a.get_info().name.to_lowercase().contains(&lower)).ok_or_else(|| {
-        Error::NoAdapter(format!("no adapter's name contains \"{wanted}\"; there is: {}", names.join(", ")))
-    })
+    Err(failure.error())
+}
+
+async fn device(
+    adapter: &wgpu::Adapter,
+    options: &GpuOptions,
+) -> Result<(wgpu::AdapterInfo, wgpu::Device, wgpu::Queue)> {
+    let info = adapter.get_info();
+    let refused = |why: String| {
+        Error::NoAdapter(format!("the adapter \"{}\" ({}) {why}", info.name, backend_name(info.backend)))
+    };
+    let flags = adapter.get_downlevel_capabilities().flags;
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        return Err(refused("runs no compute shaders".into()));
+    }
+    if let Some(missing) = NEEDS.missing(&adapter.limits()) {
+        return Err(refused(format!("is too small: {missing}")));
+    }
+    // Wanted where they are there; every kernel has a variant that needs none of them.
+    let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
+    let (features, limits) = if options.least {
+        (wgpu::Features::empty(), wgpu::Limits::default().or_worse_values_from(&adapter.limits()))
+    } else {
+        (adapter.features() & wanted, adapter.limits())
+    };
+    let (device, queue) = adapter
+        .request_device(&wgpu::DeviceDescriptor {
+            label: Some("simqat"),
+            required_features: features,
+            required_limits: limits,
+            ..Default::default()
+        })
+        .await
+        .map_err(|e| refused(format!("gives no device: {e}")))?;
+    Ok((info, device, queue))
 }

@@ -6,10 +6,15 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{self, AdapterSummary, GpuOptions, KernelFamily};
+use super::needs::NEEDS;
 use super::pool::{MemoryUse, Pool};
 use super::stream::Stream;
 use crate::shader::PipelineCache;
 use crate::{Error, Result};
+
+/// Lanes of software adapters' subgroups for which the broadcast kernels are made: a CPU's vectors of 128, 256 and 512
+/// bits.
+pub(crate) const VECTOR_LANES: [u32; 3] = [4, 8, 16];
 
 /// What the device can do, and what that means for the choice of kernels.
 #[derive(Clone, Debug)]
@@ -38,7 +43,10 @@ impl Caps {
     /// values for nothing: shaders that run on the CPU's vector unit. [`GpuOptions::kernels`] overrules it.
     pub fn prefers_broadcast(&self) -> bool {
         match self.kernels {
-            KernelFamily::Auto => self.adapter.is_software && self.subgroup_size == Some(8),
+            KernelFamily::Auto => {
+                self.adapter.is_software
+                    && self.subgroup_size.is_some_and(|lanes| VECTOR_LANES.contains(&lanes))
+            }
             KernelFamily::Broadcast => true,
             KernelFamily::Tiled => false,
         }
@@ -113,19 +121,7 @@ impl Gpu {
     /// # Errors
     /// As [`Gpu::open`].
     pub async fn open_async(options: &GpuOptions) -> Result<Gpu> {
-        let adapter = adapter::choose(&adapter::instance(), options).await?;
-        let info = adapter.get_info();
-        // Wanted where they are there; every kernel has a variant that needs none of them.
-        let wanted = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("simqat"),
-                required_features: adapter.features() & wanted,
-                required_limits: adapter.limits(),
-                ..Default::default()
-            })
-            .await
-            .map_err(|e| Error::NoAdapter(format!("the adapter \"{}\" gives no device: {e}", info.name)))?;
+        let (info, device, queue) = adapter::open(options).await?;
         let gpu = Gpu::assemble(device, queue, &info, options);
         if options.kernels == KernelFamily::Broadcast && gpu.caps().subgroup_size.is_none() {
             return Err(Error::Invalid(format!(
@@ -151,33 +147,15 @@ impl Gpu {
 
     /// Takes a device that the host made. The host keeps its error handlers and may go on using the device.
     ///
-    /// Features that speed kernels up if the device has them: `SUBGROUP`. Limits: 8 storage buffers per
-    /// stage, 256 invocations and 16 KiB per workgroup, which are WebGPU's defaults.
+    /// Features that speed kernels up if the device has them: `SUBGROUP`. Limits: [`NEEDS`], which WebGPU's defaults
+    /// exceed.
     ///
     /// # Errors
-    /// Where the device has lower limits than WebGPU's defaults, with the limit's name.
+    /// If the device has less than that, with the limit's name and both numbers.
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Result<Gpu> {
-        let (limits, least) = (device.limits(), wgpu::Limits::default());
-        let wanted = [
-            (
-                "max_storage_buffers_per_shader_stage",
-                limits.max_storage_buffers_per_shader_stage,
-                least.max_storage_buffers_per_shader_stage,
-            ),
-            (
-                "max_compute_invocations_per_workgroup",
-                limits.max_compute_invocations_per_workgroup,
-                least.max_compute_invocations_per_workgroup,
-            ),
-            (
-                "max_compute_workgroup_storage_size",
-                limits.max_compute_workgroup_storage_size,
-                least.max_compute_workgroup_storage_size,
-            ),
-        ];
-        if let Some((name, has, least)) = wanted.into_iter().find(|(_, has, least)| has < least) {
+        if let Some(missing) = NEEDS.missing(&device.limits()) {
             return Err(Error::NoAdapter(format!(
-                "the device was made with {name} = {has}, and {least} are needed; ask for wgpu::Limits::default() or more"
+                "the device was made too small: {missing}; ask for wgpu::Limits::default() or more"
             )));
         }
         let info = device.adapter_info();
@@ -204,7 +182,7 @@ impl Gpu {
             caps,
             checked: options.checked,
             poison: options.poison,
-            pipelines: PipelineCache::default(),
+            pipelines: PipelineCache::with_fault(options.fault),
             pool: Mutex::new(Pool::limited_to(options.memory_limit)),
             stream: Mutex::new(Stream::default()),
             fault: Arc::default(),
@@ -228,9 +206,14 @@ impl Gpu {
         &self.0.queue
     }
 
-    /// How many kernels were compiled so far.
+    /// How many compiled kernels are kept; [`Gpu::trim`] lets go of those that are not used any more.
     pub fn compiled_kernels(&self) -> usize {
         self.0.pipelines.len()
+    }
+
+    /// Names of the kernels that were compiled so far, also of those that [`Gpu::trim`] has let go.
+    pub fn kernel_names(&self) -> Vec<String> {
+        self.0.pipelines.names()
     }
 
     /// GPU memory of tensors: in use, taken from the device, and the most that was in use.

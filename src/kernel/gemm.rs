@@ -40,14 +40,10 @@ impl Epilogue<'_> {
     }
 }
 
-/// Threads that a CPU adapter is planned for. A constant, since how a sum is cut decides about its last bits, and
-/// those may not depend on how many processors a process is allowed; measured with two.
-const WORKERS: u32 = 2;
-
 /// Which family of kernels suits the device.
 pub(super) fn machine(gpu: &Gpu) -> Machine {
     match gpu.caps().subgroup_size {
-        Some(lanes) if gpu.caps().prefers_broadcast() => Machine::Vector { lanes, workers: WORKERS },
+        Some(lanes) if gpu.caps().prefers_broadcast() => Machine::Vector { lanes, workers: plan::WORKERS },
         _ => Machine::Gpu,
     }
 }

@@ -1,6 +1,6 @@
 //! The lanes that join partial results.
 
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, VECTOR_LANES};
 use crate::shader::ShaderSpec;
 
 /// How many lanes of a workgroup join partial results, and whether they are one subgroup. Where shaders run on a CPU,
@@ -14,8 +14,11 @@ pub(super) struct Lanes {
 impl Lanes {
     const SHARED: Lanes = Lanes { count: 64, subgroup: false };
 
-    /// One of each kind, for the catalogue.
-    pub(super) const KINDS: [Lanes; 2] = [Lanes::SHARED, Lanes { count: 8, subgroup: true }];
+    /// Every kind, for the catalogue.
+    pub(super) fn kinds() -> impl Iterator<Item = Lanes> {
+        let subgroups = VECTOR_LANES.map(|count| Lanes { count, subgroup: true });
+        [Lanes::SHARED].into_iter().chain(subgroups)
+    }
 
     /// The shader for these lanes.
     pub(super) fn give(self, spec: ShaderSpec) -> ShaderSpec {

@@ -315,7 +315,7 @@ pub(super) fn variants() -> Vec<Entry> {
     for observe in [false, true] {
         all.extend([1, 4].map(|unroll| apply_shader(observe, unroll)));
     }
-    for lanes in Lanes::KINDS {
+    for lanes in Lanes::kinds() {
         for vectors in [false, true] {
             all.push(channels_shader(lanes, vectors));
             all.push(sums_shader(lanes, vectors));

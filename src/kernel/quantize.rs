@@ -297,7 +297,7 @@ pub(super) fn variants() -> Vec<Entry> {
             delay: 0,
             freeze: 0,
         };
-        for lanes in Lanes::KINDS {
+        for lanes in Lanes::kinds() {
             all.push(entry(update_shader(&rule, observe, lanes), UpdateParams::LAYOUT));
             for vectors in [false, true] {
                 let spec = channels_shader(&rule, observe, lanes, vectors);
@@ -311,7 +311,7 @@ pub(super) fn variants() -> Vec<Entry> {
                 all.push(entry(apply_shader(file, vectors, lanes, unroll), QuantParams::LAYOUT));
             };
             [1, 4].into_iter().for_each(|unroll| add(None, unroll));
-            Lanes::KINDS.into_iter().for_each(|lanes| add(Some(lanes), 1));
+            Lanes::kinds().for_each(|lanes| add(Some(lanes), 1));
         }
     }
     all

@@ -1,7 +1,7 @@
 //! Compiled pipelines, made once per spec.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Shader, render};
 use crate::Result;
@@ -19,10 +19,50 @@ pub struct Pipeline {
 /// Pipelines by shader.
 #[derive(Default)]
 pub struct PipelineCache {
-    made: Mutex<HashMap<Shader, Arc<Pipeline>>>,
+    made: Mutex<Made>,
+    /// Put into shaders on purpose, to see that a check finds it.
+    fault: Option<Fault>,
+}
+
+/// A fault to plant in one of the library's shaders: wherever the rendered text of `file` has `sound`, it gets `broken`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Path under `shaders/`.
+    pub file: &'static str,
+    /// What is there.
+    pub sound: &'static str,
+    /// What is put in its place.
+    pub broken: &'static str,
+}
+
+#[derive(Default)]
+struct Made {
+    pipelines: HashMap<Shader, Arc<Pipeline>>,
+    names: BTreeSet<String>,
+    /// Never given twice, also when pipelines have gone: bind groups are cached by it.
+    next_id: u64,
+}
+
+/// The most bytes of a label: drivers of OpenGL end a longer one with a complaint.
+const LABEL: usize = 200;
+
+/// What a debugger or a driver calls the shader; profiles have the whole name.
+fn label(shader: &Shader) -> String {
+    let mut label = shader.to_string();
+    if label.len() > LABEL {
+        let end = (0..=LABEL).rev().find(|&at| label.is_char_boundary(at)).unwrap_or(0);
+        label.truncate(end);
+        label.push('~');
+    }
+    label
 }
 
 impl PipelineCache {
+    /// An empty cache, whose shaders get this fault if there is one.
+    pub fn with_fault(fault: Option<Fault>) -> Self {
+        PipelineCache { fault, ..PipelineCache::default() }
+    }
+
     /// The pipeline of `shader`, compiled on its first use.
     ///
     /// `checked` keeps wgpu's bounds checks and loop guards in the shader; tests want them, and they cost up
@@ -31,16 +71,19 @@ impl PipelineCache {
     /// # Errors
     /// Where the template does not render. A shader that does not compile is reported by the device.
     pub fn get(&self, device: &wgpu::Device, shader: &Shader, checked: bool) -> Result<Arc<Pipeline>> {
-        let mut made = self.made.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(pipeline) = made.get(shader) {
+        let mut made = self.lock();
+        if let Some(pipeline) = made.pipelines.get(shader) {
             return Ok(pipeline.clone());
         }
         let text = match shader {
-            Shader::Library(spec) => render(spec)?,
+            Shader::Library(spec) => match &self.fault {
+                Some(fault) if fault.file == spec.file() => render(spec)?.replace(fault.sound, fault.broken),
+                _ => render(spec)?,
+            },
             Shader::Host { text, .. } => text.clone(),
         };
         let entries = bindings(&text);
-        let label = shader.to_string();
+        let label = label(shader);
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(&label),
             source: wgpu::ShaderSource::Wgsl(text.into()),
@@ -73,17 +116,33 @@ impl PipelineCache {
             },
             cache: None,
         });
-        let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.len() as u64, raw, layout });
-        made.insert(shader.clone(), pipeline.clone());
+        made.next_id += 1;
+        made.names.insert(shader.to_string());
+        let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.next_id, raw, layout });
+        made.pipelines.insert(shader.clone(), pipeline.clone());
         Ok(pipeline)
     }
 
-    /// How many pipelines were compiled.
-    pub fn len(&self) -> usize {
-        self.made.lock().unwrap_or_else(|e| e.into_inner()).len()
+    /// What was compiled so far, also if it has gone.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().names.iter().cloned().collect()
     }
 
-    /// True before the first kernel ran.
+    fn lock(&self) -> MutexGuard<'_, Made> {
+        self.made.lock().unwrap_or_else(|e| e.into_inner())
+    }
+
+    /// Lets go of pipelines that only this cache still holds. One that is asked for again is compiled again.
+    pub fn trim(&self) {
+        self.lock().pipelines.retain(|_, pipeline| Arc::strong_count(pipeline) > 1);
+    }
+
+    /// How many pipelines are kept.
+    pub fn len(&self) -> usize {
+        self.lock().pipelines.len()
+    }
+
+    /// True before the first kernel ran, and if all have gone.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -110,4 +169,19 @@ fn bindings(text: &str) -> Vec<wgpu::BindGroupLayoutEntry> {
         })
     });
     declared.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_short_and_cut_between_characters() {
+        let host = |name: &str| Shader::Host { name: name.into(), text: String::new() };
+        assert_eq!(label(&host("short")), "short");
+        for name in ["x".repeat(500), "ä".repeat(300), format!("x{}", "ä".repeat(300))] {
+            let label = label(&host(&name));
+            assert!(label.len() <= LABEL + 1 && name.starts_with(label.trim_end_matches('~')), "{label}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CHECKPOINT, Place, RECIPE, forge};
+use super::{CHECKPOINT, Done, Place, RECIPE, forge};
 
 #[test]
 fn recipes_with_mistakes_are_refused() {
@@ -20,7 +20,7 @@ fn recipes_with_mistakes_are_refused() {
         place.write("bad.toml", format!("name = \"tiny\"\n{text}").as_bytes());
         place.refused(2, &["run", "bad.toml"], parts);
     }
-    place.refused(2, &["run", "nowhere.toml"], &["nowhere.toml", "No such file"]);
+    place.refused(2, &["run", "nowhere.toml"], &["nowhere.toml", "(os error 2)"]);
     place.refused(2, &["run", "runs"], &["runs"]);
 }
 
@@ -40,6 +40,17 @@ fn options_with_mistakes_are_refused() {
         let arguments = [command, &["--adapter", "Voodoo 2"]].concat();
         place.refused(2, &arguments, &["\"Voodoo 2\"", &there]);
     }
+}
+
+#[test]
+fn a_choice_of_backends_that_leaves_no_adapter_is_named() {
+    // No system has both.
+    let elsewhere = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
+    let output = Place::new().command(&["info"]).env("WGPU_BACKEND", elsewhere).output().unwrap();
+    let done = Done::of(output);
+    assert_eq!(done.code, Some(2), "{}", done.stderr);
+    let named = format!("WGPU_BACKEND is \"{elsewhere}\"");
+    assert!(done.stderr.contains(&named) && done.stderr.contains("unset it"), "{}", done.stderr);
 }
 
 #[test]
@@ -105,7 +116,7 @@ fn damaged_checkpoints_are_refused() {
     });
     refused(&other, &["of another network", "\"fc1.weight\""]);
 
-    place.refused(2, &["eval", "nowhere.safetensors"], &["nowhere.safetensors", "No such file"]);
+    place.refused(2, &["eval", "nowhere.safetensors"], &["nowhere.safetensors", "(os error 2)"]);
     let resume = |options: &[&str], parts: &[&str]| {
         let arguments = [&["train", "tiny.toml", "--resume", CHECKPOINT][..], options].concat();
         place.refused(2, &arguments, parts);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use simqat::Error;
 use simqat::data::{Crop, LoaderOptions, Order, Split, Transform};
-use simqat::gpu::Gpu;
+use simqat::gpu::{Gpu, GpuOptions};
 use simqat::optim::{MomentumOptions, Schedule, ScheduleKind, Span};
 use simqat::train::checkpoint::{Checkpoint, save_training};
 use simqat::train::{Feed, FeedOptions, Normalization, RunMode, Trainer, TrainerOptions};
@@ -57,6 +57,24 @@ fn four_passes_of_8_images_are_a_step_of_32() {
             // Each step rounds its sums differently by some units of 6e-8, and ten steps carry that on.
             assert!(difference <= 1e-4 * size, "{name}: {difference} of {size}");
         }
+    }
+}
+
+#[test]
+fn a_device_without_anything_optional_trains_as_the_adapters_own() {
+    let (own, _alone) = device();
+    let wanted = GpuOptions { checked: true, poison: true, least: true, ..Default::default() };
+    let least = Gpu::open_with(&wanted).unwrap();
+    let caps = least.caps();
+    assert_eq!((caps.subgroup_size, caps.f16, caps.timestamps), (None, false, false));
+    assert!(caps.max_binding_bytes <= 128 << 20 && caps.max_workgroup_size <= 256, "{caps:?}");
+    for (delay, apart) in [(None, 1e-4), (Some(3), 0.02)] {
+        let [seen, again] = [&own, &least].map(|gpu| reports(&mut trainer(gpu, delay, options()), 10));
+        for (a, b) in seen.reports.iter().zip(&again.reports) {
+            // Other kernels sum in another order, and what is quantized may fall on the other side of a tie.
+            assert!((a.loss - b.loss).abs() < apart * a.loss, "{delay:?}: {a:?} {b:?}");
+        }
+        assert!(again.reports[9].loss < 0.8 * again.reports[0].loss, "{delay:?}: {:?}", again.reports);
     }
 }
 

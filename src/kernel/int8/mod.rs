@@ -52,9 +52,7 @@ fn threads_of(gpu: &Gpu) -> u32 {
 }
 
 pub(super) fn variants() -> Vec<Entry> {
-    let machines = [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu];
-    machines
-        .into_iter()
+    Machine::kinds()
         .flat_map(|machine| {
             [
                 conv::variants(machine),

@@ -139,7 +139,7 @@ fn layout(w: &Tensor) -> Result<(u32, u32, bool)> {
 
 pub(super) fn variants() -> Vec<Entry> {
     let mut all = Vec::new();
-    for lanes in Lanes::KINDS {
+    for lanes in Lanes::kinds() {
         for vectors in [false, true] {
             all.extend([false, true].map(|t| entry(shader(lanes, vectors, t), FoldParams::LAYOUT)));
             all.extend([[true, false], [false, true], [true, true]].map(|[weight, gamma]| {

@@ -116,7 +116,7 @@ impl Source {
     /// Every kind that the catalogue lists.
     pub fn all() -> Vec<Source> {
         let mut all = vec![Source::Nowhere];
-        for lanes in Lanes::KINDS {
+        for lanes in Lanes::kinds() {
             all.push(Source::Pieces { lanes });
             for along in lanes.alongs() {
                 all.extend([false, true].map(|vectors| Source::Values { lanes, along, vectors }));

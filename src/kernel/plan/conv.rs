@@ -122,7 +122,7 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
         ConvShape { n: 32, c: 256, oc: 512, h: 2, w: 2, kh: 1, kw: 1, out: [1, 1], stride: [2, 2], ..base },
     ];
     let each = |shape: &ConvShape| {
-        let plans = [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu].map(|machine| {
+        let plans = Machine::kinds().map(|machine| {
             let plain = Epilogue::default();
             let full = Epilogue { bias: true, relu: true };
             [
@@ -132,7 +132,7 @@ pub(in crate::kernel) fn conv_variants() -> Vec<Entry> {
                 conv_weight_grad(shape, machine),
             ]
         });
-        plans.into_iter().flatten().flat_map(Plan::entries).collect::<Vec<_>>()
+        plans.flatten().flat_map(Plan::entries).collect::<Vec<_>>()
     };
     shapes.iter().flat_map(each).collect()
 }

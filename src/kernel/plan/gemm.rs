@@ -44,7 +44,8 @@ fn gemm_subgroup(s: &GemmShape, epilogue: Epilogue, lanes: u32, workers: u32) ->
             let tiles = s.m.div_ceil(tile_m) * s.n.div_ceil(lanes * vectors);
             // Sharing K costs a second pass; worth it only when whole workers would idle.
             for shares in [1, workers.div_ceil(tiles)] {
-                let per_four = (4 * tile_m) as f64 * cost::load(a_width)
+                // Lanes without a row of their own fetch one all the same.
+                let per_four = (4 * tile_m.next_multiple_of(lanes)) as f64 * cost::load(a_width)
                     + (4 * lanes * vectors) as f64 * cost::load(b_width)
                     + (4 * tile_m) as f64 * cost::BROADCAST
                     + (4 * tile_m * vectors) as f64 * cost::fma(4 * tile_m * vectors)
@@ -112,7 +113,7 @@ pub(in crate::kernel) fn gemm_variants() -> Vec<Entry> {
     let mut all = Vec::new();
     for (m, n, k) in sizes {
         for (transpose_a, transpose_b) in [(false, false), (false, true), (true, false)] {
-            for machine in [Machine::Vector { lanes: 8, workers: 2 }, Machine::Gpu] {
+            for machine in Machine::kinds() {
                 for on in [false, true] {
                     let shape = GemmShape { m, n, k, transpose_a, transpose_b };
                     all.extend(gemm(&shape, Epilogue { bias: on, relu: on }, machine).entries());

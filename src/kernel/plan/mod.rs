@@ -16,6 +16,7 @@ pub(super) use gemm::{GemmShape, gemm, gemm_variants};
 
 use super::catalogue::{Entry, entry};
 use super::params::{Block, params};
+use crate::gpu::VECTOR_LANES;
 use crate::shader::{Constant, ShaderSpec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -27,6 +28,18 @@ pub enum Machine {
     },
     Gpu,
 }
+
+impl Machine {
+    /// One for each kind of kernels, for the catalogue.
+    pub fn kinds() -> impl Iterator<Item = Machine> {
+        let vectors = VECTOR_LANES.map(|lanes| Machine::Vector { lanes, workers: WORKERS });
+        vectors.into_iter().chain([Machine::Gpu])
+    }
+}
+
+/// Threads that a CPU adapter is planned for. A constant, since how a sum is cut decides about its last bits, and
+/// those may not depend on how many processors a process is allowed; measured with two.
+pub const WORKERS: u32 = 2;
 
 /// A convolution in numbers; [y, x] each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
