@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::report::Run;
-use crate::translate::{Form, file_name, translate, variants};
+use crate::translate::{Form, Variant, file_name, translate, variants};
 
 /// No compiler here takes longer for all of them.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -49,11 +49,11 @@ pub struct Written {
     pub refused: Vec<(String, String)>,
 }
 
-/// Writes all variants of `form` to `folder`.
-pub fn write(folder: PathBuf, form: Form) -> Written {
+/// Writes all variants of `form` to `folder` that `keep` wants.
+pub fn write(folder: PathBuf, form: Form, keep: impl Fn(&Variant) -> bool) -> Written {
     fs::create_dir_all(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     let mut written = Written { folder, jobs: Vec::new(), refused: Vec::new() };
-    for (index, variant) in variants().iter().enumerate().filter(|(_, v)| form.takes(v)) {
+    for (index, variant) in variants().iter().enumerate().filter(|(_, v)| form.takes(v) && keep(v)) {
         match translate(variant, form) {
             Ok(translated) => {
                 let file = file_name(index, form);

@@ -42,7 +42,7 @@ pub fn run() {
 }
 
 fn compile_all(family: &str, form: Form) -> Run {
-    let written = batch::write(scratch("radv").join(form.to_string()), form);
+    let written = batch::write(scratch("radv").join(form.to_string()), form, |_| true);
     let mut jobs: Vec<Job> = written.jobs.clone();
     // The last one of its process, which it brings down.
     let planted = plant(&written);

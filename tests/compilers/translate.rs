@@ -12,7 +12,7 @@ use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ResourceBinding, ShaderStage, StorageAccess};
 use simqat::kernel::catalogue::catalogue;
-use simqat::shader::render;
+use simqat::shader::{for_webgpu, render, uses_subgroups};
 
 const ENTRY: &str = "main";
 
@@ -21,9 +21,11 @@ pub struct Variant {
     /// The source and its constants.
     pub name: String,
     /// The rendered WGSL.
-    pub wgsl: String,
+    wgsl: String,
     /// Whether it can only run where there are subgroup operations.
     pub subgroups: bool,
+    /// Whether it has the instruction for four products of bytes, which the library avoids where a compiler fails on it.
+    pub byte_dots: bool,
     module: Module,
     info: ModuleInfo,
 }
@@ -38,7 +40,7 @@ pub fn variants() -> &'static [Variant] {
     })
 }
 
-/// A variant that is in no catalogue, for tests of these tests.
+/// A shader of the catalogue, or one beside it.
 pub fn read(name: String, wgsl: String) -> Variant {
     let module = naga::front::wgsl::parse_str(&wgsl)
         .unwrap_or_else(|e| panic!("{name}: {}\n{wgsl}", e.emit_to_string(&wgsl)));
@@ -52,7 +54,9 @@ pub fn read(name: String, wgsl: String) -> Variant {
             Err(e) => panic!("{name}: {}\n{wgsl}", e.emit_to_string(&wgsl)),
         },
     };
-    Variant { name, wgsl, subgroups, module, info }
+    assert_eq!(uses_subgroups(&wgsl), subgroups, "{name}: the library is wrong about subgroups in it");
+    let byte_dots = wgsl.contains("dot4I8Packed(");
+    Variant { name, wgsl, subgroups, byte_dots, module, info }
 }
 
 /// What a compiler is given. Checked forms have the bounds checks, loop guards and debug names of a debug build.
@@ -133,9 +137,7 @@ pub struct Translated {
 /// What naga says if it has no translation.
 pub fn translate(variant: &Variant, form: Form) -> Result<Translated, String> {
     if form == Form::Wgsl {
-        // naga knows subgroup operations without this line and refuses it; the standard wants it.
-        let enable = if variant.subgroups { "enable subgroups;\n" } else { "" };
-        let bytes = format!("{enable}{}", variant.wgsl).into_bytes();
+        let bytes = for_webgpu(&variant.wgsl).into_owned().into_bytes();
         return Ok(Translated { bytes, entry: ENTRY.into() });
     }
     let stage = (ShaderStage::Compute, ENTRY);
