@@ -10,8 +10,6 @@ mod losses;
 mod norm;
 mod quantization;
 
-use std::cell::RefCell;
-
 use super::{Case, Trial};
 use crate::autograd::{GradCheck, Var, gradcheck};
 use crate::ops::{mul, sum};
@@ -66,20 +64,27 @@ fn slopes_within(
     op: impl Fn(&[Var]) -> Result<Var>,
 ) -> Result<()> {
     let factor = Var::constant(t.tensor([], &[1.25])?);
-    // Drawn when the shape of the output is known, and the same for every loss.
-    let weights: RefCell<Option<[Var; 2]>> = RefCell::new(None);
-    let outcome = gradcheck(within, inputs, |leaves| {
+    let through = |leaves: &[Var]| -> Result<Var> {
         let before = leaves.iter().map(|leaf| mul(leaf, &factor));
-        let y = op(&before.collect::<Result<Vec<_>>>()?)?;
-        let mut weights = weights.borrow_mut();
-        let [after, loss] = match &mut *weights {
-            Some(weights) => weights,
-            none => none.insert([
-                Var::constant(drawn(t, y.tensor().shape(), 998)?),
-                Var::constant(drawn(t, y.tensor().shape(), 999)?),
-            ]),
-        };
-        let weighted = mul(&mul(&y, after)?, loss)?;
+        op(&before.collect::<Result<Vec<_>>>()?)
+    };
+    let y = through(&inputs.iter().map(|x| Var::constant(x.clone())).collect::<Vec<_>>())?;
+    let [after, weight] = [drawn(t, y.tensor().shape(), 998)?, drawn(t, y.tensor().shape(), 999)?];
+    let size: f32 = [y.tensor(), &after, &weight]
+        .map(Tensor::read_f32)
+        .into_iter()
+        .try_fold(vec![1.0; y.tensor().count()], |product: Vec<f32>, factor| {
+            Ok::<_, Error>(product.iter().zip(factor?).map(|(a, b)| (a * b).abs()).collect())
+        })?
+        .iter()
+        .sum();
+    // A loss is a sum of terms of this size in all, rounded a few times each: two losses are off by some units of 2^-24 of
+    // it, over twice the step.
+    let rounding = 8.0 * size / (1 << 24) as f32 / within.step;
+    let within = GradCheck { absolute: within.absolute + rounding, ..within };
+    let [after, weight] = [after, weight].map(Var::constant);
+    let outcome = gradcheck(within, inputs, |leaves| {
+        let weighted = mul(&mul(&through(leaves)?, &after)?, &weight)?;
         sum(&weighted, 0..weighted.tensor().shape().len())
     });
     match outcome {
