@@ -42,7 +42,7 @@ impl<'a> Trial<'a> {
         Tensor::from_f32(self.gpu, shape, values)
     }
 
-    /// A tensor [N] of whole numbers on the device.
+    /// A tensor `[N]` of whole numbers on the device.
     pub fn words(&self, values: &[u32]) -> Result<Tensor> {
         Tensor::from_u32(self.gpu, [values.len()], values)
     }

@@ -55,7 +55,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An input of `shape` [C, H, W] or [features] on a random grid.
+    /// An input of `shape`, `[C, H, W]` or `[features]`, on a random grid.
     pub fn new(seed: u64, shape: &[usize]) -> Builder {
         let mut random = Random::new(seed);
         let input = Layer {
@@ -120,7 +120,7 @@ impl Builder {
         self.push(Op::Dense(linear), vec![from], vec![outputs], grid, activation)
     }
 
-    /// [C, H, W] to [features].
+    /// `[C, H, W]` to `[features]`.
     pub fn flatten(&mut self, from: usize) -> usize {
         let Layer { shape, grid, .. } = self.model.layers[from].clone();
         self.push(Op::Flatten, vec![from], vec![shape.iter().product()], grid, Function::Identity)
