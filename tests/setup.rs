@@ -145,6 +145,17 @@ fn an_unknown_option_is_wrong_usage() {
 }
 
 #[test]
+fn other_packages_are_wanted_until_they_are_there() {
+    let machine = Machine::new(&[]);
+    // The one is installed, the other is not, and a removed package's settings may remain.
+    let dpkg = "dpkg() { [[ $2 == there ]] && echo 'Status: install ok installed' || echo 'Status: deinstall ok config-files'; }";
+    let line = format!("{dpkg}; also=(there removed); wanted_packages");
+    let (wanted, _) = machine.bash(&line, &[]);
+    assert!(wanted.lines().any(|package| package == "removed"), "{wanted}");
+    assert!(!wanted.lines().any(|package| package == "there"), "{wanted}");
+}
+
+#[test]
 fn python_is_wanted_where_it_was_asked_for() {
     let machine = Machine::new(&[]);
     let wanted =

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CHECKPOINT, Place, RECIPE, forge};
+use super::{CHECKPOINT, Done, Place, RECIPE, forge};
 
 #[test]
 fn recipes_with_mistakes_are_refused() {

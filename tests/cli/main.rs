@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bench;
+mod check;
 mod data;
 mod deploy;
 mod files;
