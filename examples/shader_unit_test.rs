@@ -47,6 +47,7 @@ fn main() -> simqat::Result<()> {
 /// Jacob et al. 2018, section 3, in f32: [lo, hi, scale] for 8 bits.
 fn by_hand([low, high]: [f32; 2]) -> [f32; 3] {
     let scale = (high - low) / 255.0;
-    let zero_point = (0.0 - low / scale).round().clamp(0.0, 255.0);
+    // Half up, in f64, where adding a half is exact.
+    let zero_point = (f64::from(0.0 - low / scale) + 0.5).floor().clamp(0.0, 255.0) as f32;
     [(0.0 - zero_point) * scale, (255.0 - zero_point) * scale, scale]
 }

@@ -37,6 +37,9 @@ pub enum Error {
     /// The GPU went away or refused a command.
     #[error("{0}")]
     Gpu(String),
+    /// What was computed is not what it should be: the device, its driver or a kernel is wrong.
+    #[error("{0}")]
+    Mismatch(String),
     /// The GPU has no room for a tensor.
     #[error("{message}")]
     Memory {
@@ -90,7 +93,7 @@ impl Error {
             | Error::Io { .. }
             | Error::Memory { .. }
             | Error::Diverged(_) => true,
-            Error::Gpu(_) | Error::Download(_) => false,
+            Error::Gpu(_) | Error::Mismatch(_) | Error::Download(_) => false,
         }
     }
 }

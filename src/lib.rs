@@ -16,6 +16,8 @@
 
 #[cfg(feature = "train")]
 pub mod autograd;
+#[cfg(feature = "check")]
+pub mod check;
 #[cfg(feature = "train")]
 pub mod data;
 #[cfg(feature = "deploy")]
@@ -34,9 +36,15 @@ pub mod optim;
 #[cfg(feature = "train")]
 pub mod quant;
 #[cfg(feature = "train")]
+pub mod random;
+#[cfg(feature = "deploy")]
+mod rounding;
+#[cfg(feature = "train")]
 mod settings;
 #[cfg(feature = "train")]
 pub mod shader;
+#[cfg(all(feature = "check", feature = "train"))]
+pub mod shader_test;
 #[cfg(feature = "train")]
 pub mod tensor;
 #[cfg(feature = "train")]

@@ -15,6 +15,7 @@ use simqat::kernel::pool::{Window, max_forward};
 use simqat::kernel::reduce::{Reduction, reduce};
 use simqat::kernel::{loss, quantize};
 use simqat::shader::Shader;
+use simqat::shader_test::{Bound, compare};
 use simqat::tensor::{DType, Tensor};
 use simqat::{Error, MemoryLimit, Result};
 
@@ -165,7 +166,8 @@ fn a_recordings_memory_is_its_own_while_it_lives() {
 
 #[test]
 fn a_result_outlives_its_recording_and_then_serves_everybody() {
-    let gpu = own();
+    // Guard zones, which a recording's memory has not, would make sizes differ.
+    let gpu = Gpu::open_with(&GpuOptions::default()).unwrap();
     let x = Tensor::full(&gpu, [1000], 1.0).unwrap();
     let (recording, out) = gpu.record(|| affine(&affine(&x, 2.0, 0.0)?, 1.0, 1.0)).unwrap();
     recording.replay().unwrap();
@@ -344,6 +346,65 @@ fn a_readback_can_be_asked_waited_for_and_awaited() {
     let early = read();
     x.write_f32(&[0.0; 3]).unwrap();
     assert_eq!(early.wait().unwrap()[..4], 2.5f32.to_le_bytes());
+}
+
+/// A store that goes past an end, as a broken kernel makes it: behind the library's back.
+#[test]
+fn a_store_outside_of_a_buffer_is_told_with_its_place_when_the_buffer_is_read() {
+    // 20 bytes, of which a binding takes 32, with guard zones of 256 bytes around.
+    for (at, wanted) in
+        [(-256, true), (-4, true), (0, false), (16, false), (28, false), (32, true), (284, true)]
+    {
+        let gpu = own();
+        let x = Tensor::full(&gpu, [5], 1.0).unwrap();
+        gpu.flush().unwrap();
+        let place = x.buffer().offset() as i64 + at;
+        gpu.queue().write_buffer(x.buffer().raw(), place as u64, &2.0f32.to_le_bytes());
+        match (x.read_f32(), wanted) {
+            (Ok(values), false) => {
+                assert_eq!(values.iter().filter(|&&v| v == 2.0).count(), usize::from(at < 20), "at {at}")
+            }
+            (Err(error), true) => {
+                assert!(matches!(error, Error::Mismatch(_)), "{error:?}");
+                let (text, place) = (error.to_string(), format!("at byte {at} of a buffer of 20 bytes"));
+                assert!(text.contains(&place), "no \"{place}\" in: {text}");
+            }
+            (found, _) => panic!("at {at}: {found:?}"),
+        }
+        // What was told is of that buffer alone, and its memory serves again.
+        drop(x);
+        assert_eq!(Tensor::full(&gpu, [5], 3.0).unwrap().read_f32().unwrap(), [3.0; 5], "at {at}");
+    }
+}
+
+#[test]
+fn a_device_without_poison_has_no_guard_zones() {
+    let gpu = Gpu::open_with(&GpuOptions::default()).unwrap();
+    let x = Tensor::full(&gpu, [5], 1.0).unwrap();
+    assert_eq!(x.buffer().offset(), 0);
+    gpu.flush().unwrap();
+    gpu.queue().write_buffer(x.buffer().raw(), 32, &[0; 4]);
+    assert_eq!(x.read_f32().unwrap(), [1.0; 5]);
+}
+
+#[test]
+fn what_a_shader_does_not_write_is_told_as_unwritten() {
+    let gpu = own();
+    let x = Tensor::from_f32(&gpu, [6], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    let y = Tensor::empty(&gpu, [6], DType::F32).unwrap();
+    // Its last invocation is missing.
+    let text = "
+        @group(0) @binding(0) var<storage, read> x: array<f32>;
+        @group(0) @binding(1) var<storage, read_write> y: array<f32>;
+        @compute @workgroup_size(5)
+        fn main(@builtin(local_invocation_index) i: u32) { y[i] = 2.0 * x[i]; }";
+    gpu.launch_source("five of six", text).bind(x.buffer()).bind(y.buffer()).groups([1, 1, 1]).unwrap();
+    let (found, expected) = (y.read_f32().unwrap(), [2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+    let error = compare("twice", &found, &expected, Bound::Equal).unwrap_err().to_string();
+    for part in ["1 of 6 values", "value 5", "nothing was written there", "expected 1.2e1"] {
+        assert!(error.contains(part), "no \"{part}\" in: {error}");
+    }
+    compare("the others", &found[..5], &expected[..5], Bound::Equal).unwrap();
 }
 
 #[test]

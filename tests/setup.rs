@@ -145,6 +145,17 @@ fn an_unknown_option_is_wrong_usage() {
 }
 
 #[test]
+fn other_packages_are_wanted_until_they_are_there() {
+    let machine = Machine::new(&[]);
+    // The one is installed, the other is not, and a removed package's settings may remain.
+    let dpkg = "dpkg() { [[ $2 == there ]] && echo 'Status: install ok installed' || echo 'Status: deinstall ok config-files'; }";
+    let line = format!("{dpkg}; also=(there removed); wanted_packages");
+    let (wanted, _) = machine.bash(&line, &[]);
+    assert!(wanted.lines().any(|package| package == "removed"), "{wanted}");
+    assert!(!wanted.lines().any(|package| package == "there"), "{wanted}");
+}
+
+#[test]
 fn python_is_wanted_where_it_was_asked_for() {
     let machine = Machine::new(&[]);
     let wanted =
@@ -152,4 +163,21 @@ fn python_is_wanted_where_it_was_asked_for() {
     assert!(wanted("has_venv() { false; }; python=yes"));
     assert!(!wanted("has_venv() { true; }; python=yes"));
     assert!(!wanted("has_venv() { false; }"));
+}
+
+#[test]
+fn what_windows_needs_is_wanted_where_it_was_asked_for() {
+    let machine = Machine::new(&[]);
+    let all = ["rustc-web", "cargo-web", "rust-web-src", "gcc-mingw-w64-x86-64", "wine64", "xvfb"];
+    let wanted = |line: &str| {
+        let (text, ok) = machine.bash(&format!("{line}; wanted_packages"), &[]);
+        assert!(ok, "{line}");
+        all.into_iter().filter(|package| text.lines().any(|line| line == *package)).collect::<Vec<_>>()
+    };
+    // No program is found but what bash has itself.
+    let bare = "has_windows_rust() { false; }; has_wine() { false; }; command() { false; }";
+    assert_eq!(wanted(&format!("{bare}; windows=yes")), all);
+    assert!(wanted(bare).is_empty());
+    assert!(!wanted(&format!("{bare}; has_windows_rust() {{ true; }}; windows=yes")).contains(&"rustc-web"));
+    assert!(!wanted(&format!("{bare}; has_wine() {{ true; }}; windows=yes")).contains(&"wine64"));
 }

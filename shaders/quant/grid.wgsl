@@ -17,7 +17,9 @@ fn grid_of(low: f32, high: f32) -> Grid {
   // A point, or a range so short that its step is no normal number (a dead layer's moving average gets there):
   // dividing by it would give NaN.
   if (scale == 0.0) { return Grid(0.0, 0.0, 0.0, vanishes); }
-  let place = qmin + quotient(-low, scale);
+  // The cut changes no value. Without it, FXC (DX12) moves the sign into the shifts of bits that follow, which its own bytecode
+  // does not allow, and fails.
+  let place = qmin + quotient(max(-low, 0.0), scale);
   // Half away from zero: place is never negative here, and WGSL's round() goes to even. The fraction is exact;
   // place + 0.5 is not, and lifts the number below one half to 1.
   let whole = floor(place);

@@ -3,5 +3,5 @@
 mod gradcheck;
 mod tape;
 
-pub use gradcheck::{GradCheck, gradcheck};
+pub use gradcheck::{GradCheck, Slack, gradcheck};
 pub use tape::{Backward, Gradients, Tape, Var};

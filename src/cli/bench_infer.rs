@@ -172,7 +172,7 @@ fn engine(mut engine: Box<dyn Engine>, values: &[f32]) -> Box<dyn FnMut() -> Res
 fn row(contestant: Contestant, batch: usize) -> Row {
     let Contestant { name, mut seconds, .. } = contestant;
     seconds.sort_by(f64::total_cmp);
-    let at = |share: f64| seconds[((seconds.len() - 1) as f64 * share).round() as usize];
+    let at = |share: f64| seconds[((seconds.len() - 1) as f64 * share).round_ties_even() as usize];
     let median = at(0.5);
     Row {
         engine: name,

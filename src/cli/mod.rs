@@ -5,6 +5,7 @@ mod bench;
 mod bench_infer;
 mod bench_loader;
 mod calibrate;
+mod check;
 mod checkpoints;
 mod console;
 mod contest;
@@ -57,6 +58,8 @@ struct Cli {
 pub struct Global {
     /// Use the adapter whose name contains NAME, in any case (see `simqat info`)
     ///
+    /// NAME#2 is the second of several that fit. `simqat check` also takes "all".
+    ///
     /// NAME may also be a backend (vulkan, metal, dx12, opengl), or BACKEND/NAME. Without it: the one in the environment
     /// variable SIMQAT_ADAPTER, else the best real GPU, else a software adapter, else one that only OpenGL reaches.
     #[arg(long, global = true, value_name = "NAME")]
@@ -76,6 +79,12 @@ pub struct Global {
 enum Command {
     /// Show the adapters of this machine and what the chosen one can do
     Info,
+    /// Prove an adapter: does it compute what it should?
+    ///
+    /// Every family of kernels against plain functions on the CPU, every gradient against finite differences, a few steps of
+    /// training eager, recorded and resumed, and integer networks on CPU and GPU. Needs no data. `--adapter all` goes over
+    /// all adapters that answer. Exit code 1 if anything is wrong; `--json` is what a bug report wants.
+    Check(check::Args),
     /// Get data sets
     Data(data::Args),
     /// Train a recipe in float and with SimQAT, and compare
@@ -129,6 +138,7 @@ fn dispatch(cli: &Cli, console: &Console, start: Instant) -> Result<ExitCode> {
     let global = &cli.global;
     match &cli.command {
         Command::Info => info::run(global, console),
+        Command::Check(args) => check::run(args, global, console),
         Command::Data(args) => data::run(args, console),
         Command::Run(args) => return run::run(args, global, console, start),
         Command::Train(args) => return train::run(args, global, console, start),

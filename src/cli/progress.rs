@@ -242,7 +242,7 @@ fn waiting(share: f64) -> String {
 
 /// Seconds as people write them.
 fn clock(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
+    let whole = seconds.round_ties_even() as u64;
     match whole / 3600 {
         0 => format!("{}:{:02}", whole / 60, whole % 60),
         hours => format!("{hours}:{:02}:{:02}", whole / 60 % 60, whole % 60),

@@ -278,14 +278,30 @@ impl Training<'_> {
     }
 }
 
-/// A path as a shell takes it.
+/// A path as the shells of this system take it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text;
+    if cfg!(windows) { for_windows(&text) } else { for_posix(&text) }
+}
+
+fn for_posix(text: &str) -> String {
+    if is_plain(text, "/._-+=:,@%") {
+        return text.to_string();
     }
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Double quotes serve cmd and PowerShell alike. No name has one in it, but a backslash in front of one would escape it.
+fn for_windows(text: &str) -> String {
+    if is_plain(text, r"\/._-+=:") {
+        return text.to_string();
+    }
+    let end = if text.ends_with('\\') { r"\" } else { "" };
+    format!("\"{text}{end}\"")
+}
+
+fn is_plain(text: &str, besides: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || besides.contains(c))
 }
 
 #[cfg(test)]
@@ -323,7 +339,12 @@ mod tests {
 
     #[test]
     fn paths_survive_a_shell() {
-        assert_eq!(quoted(Path::new("runs/a-1.safetensors")), "runs/a-1.safetensors");
-        assert_eq!(quoted(Path::new("my runs/it's")), r"'my runs/it'\''s'");
+        assert_eq!(for_posix("runs/a-1.safetensors"), "runs/a-1.safetensors");
+        assert_eq!(for_posix("my runs/it's"), r"'my runs/it'\''s'");
+        assert_eq!(for_posix(""), "''");
+        assert_eq!(for_windows(r"C:\runs\a-1.safetensors"), r"C:\runs\a-1.safetensors");
+        assert_eq!(for_windows(r"D:\my runs\it's"), r#""D:\my runs\it's""#);
+        assert_eq!(for_windows(r"D:\my runs\"), r#""D:\my runs\\""#);
+        assert_eq!(for_windows(""), r#""""#);
     }
 }

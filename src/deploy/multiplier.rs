@@ -1,5 +1,6 @@
 //! From sums to codes: multiplying by a number below or above 1 in integers alone.
 
+use crate::rounding::half_away;
 use crate::{Error, Result};
 
 /// A positive factor as `mantissa / 2^shift`, the mantissa of 31 bits (Jacob et al. 2018, arXiv 1712.05877, section 2.2).
@@ -43,10 +44,10 @@ impl Multiplier {
         let exponent = ((largest.to_bits() >> 52) & 0x7ff) as i32 - 1022;
         let mut shift = 31 - exponent;
         // Powers of two multiply exactly.
-        let mut mantissas = factors.map(|factor| (factor * 2f64.powi(shift)).round());
+        let mut mantissas = factors.map(|factor| half_away(factor * 2f64.powi(shift)));
         if mantissas.iter().any(|&mantissa| mantissa >= f64::from(1u32 << 31)) {
             shift -= 1;
-            mantissas = factors.map(|factor| (factor * 2f64.powi(shift)).round());
+            mantissas = factors.map(|factor| half_away(factor * 2f64.powi(shift)));
         }
         // With 31 bits it is 2^30 itself, and nothing would be rounded off.
         if shift < 1 {
@@ -112,6 +113,6 @@ mod tests {
     fn shared_shifts_go_by_the_largest() {
         let [large, small] = Multiplier::sharing([0.75, 0.001]).unwrap();
         assert_eq!((large.shift, small.shift), (31, 31));
-        assert_eq!(small.mantissa, (0.001 * 2f64.powi(31)).round() as u32);
+        assert_eq!(small.mantissa, half_away(0.001 * 2f64.powi(31)) as u32);
     }
 }

@@ -7,6 +7,7 @@ use super::engine::Engine;
 use super::grid::Grid;
 use super::model::Layer;
 use crate::nn::Network;
+use crate::rounding::half_away;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -188,13 +189,13 @@ impl<'a> Comparison<'a> {
 
 /// The code of a value that lies on the grid.
 fn code_of(grid: &Grid, value: f32) -> i64 {
-    (f64::from(value) / f64::from(grid.scale)).round() as i64 + i64::from(grid.zero_point)
+    half_away(f64::from(value) / f64::from(grid.scale)) as i64 + i64::from(grid.zero_point)
 }
 
 /// How far a value is from the middle between two codes, in steps.
 fn from_tie(grid: &Grid, value: f32) -> f64 {
     let steps = f64::from(value) / f64::from(grid.scale) + 0.5;
-    (steps - steps.round()).abs()
+    (steps - half_away(steps)).abs()
 }
 
 /// The class with the largest logit for each image; the first of equals, as in evaluation.

@@ -2,6 +2,7 @@
 
 use super::choice::{self, Failure, Wanted};
 use super::needs::NEEDS;
+use crate::shader::Fault;
 use crate::{Error, Result};
 
 /// Environment variable that names the adapter, as `--adapter` does.
@@ -29,7 +30,8 @@ pub struct GpuOptions {
     pub adapter: Option<String>,
     /// Keep bounds checks in the shaders. On by default in debug builds.
     pub checked: bool,
-    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen. For tests.
+    /// Fill memory with NaN bits before it is handed out, so that a value nobody wrote is seen, and put guard zones
+    /// around it, so that reading a buffer fails if a kernel stored outside of it. For tests.
     pub poison: bool,
     /// Most bytes of the device's memory that tensors may take; `None`: as much as it gives.
     pub memory_limit: Option<u64>,
@@ -38,6 +40,9 @@ pub struct GpuOptions {
     /// Ask for no more than WebGPU's default limits, and for none of the features that speed kernels up: to measure
     /// or test what a lesser adapter would do.
     pub least: bool,
+    /// Planted in the library's shaders, to see that a test finds it; such a shader keeps its bounds checks.
+    #[doc(hidden)]
+    pub fault: Option<Fault>,
 }
 
 impl Default for GpuOptions {
@@ -49,6 +54,7 @@ impl Default for GpuOptions {
             memory_limit: None,
             kernels: KernelFamily::Auto,
             least: false,
+            fault: None,
         }
     }
 }
@@ -156,7 +162,7 @@ pub(super) async fn open(options: &GpuOptions) -> Result<(wgpu::AdapterInfo, wgp
         }
         seen.extend(names);
     }
-    let enabled = wgpu::Instance::enabled_backend_features() & wgpu::Backends::all() - wgpu::Backends::NOOP;
+    let enabled = wgpu::Instance::enabled_backend_features() & (wgpu::Backends::all() - wgpu::Backends::NOOP);
     let backends: Vec<&str> =
         wgpu::Backend::ALL.into_iter().filter(|&b| enabled.contains(b.into())).map(backend_name).collect();
     let variable = std::env::var(BACKEND_VARIABLE).ok();

@@ -28,12 +28,15 @@ fn backend_called(name: &str) -> Option<&'static str> {
     }
 }
 
-/// What a user asked for: a part of a name, a backend, or `BACKEND/part of a name`.
+/// What a user asked for: a part of a name, a backend, or `BACKEND/part of a name`; `#2` after it is the second of
+/// those that fit.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     text: &'a str,
     backend: Option<&'static str>,
     part: String,
+    /// From 0 on.
+    which: usize,
 }
 
 impl<'a> Wanted<'a> {
@@ -43,8 +46,14 @@ impl<'a> Wanted<'a> {
         if lower.is_empty() {
             return None;
         }
+        let numbered =
+            lower.rsplit_once('#').and_then(|(rest, number)| Some((rest, number.parse::<usize>().ok()?)));
+        let (lower, which) = match numbered {
+            Some((rest, number)) if number > 0 => (rest.trim_end().to_string(), number - 1),
+            _ => (lower, 0),
+        };
         if let Some(backend) = backend_called(&lower) {
-            return Some(Wanted { text, backend: Some(backend), part: String::new() });
+            return Some(Wanted { text, backend: Some(backend), part: String::new(), which });
         }
         // Names may have slashes of their own.
         let (backend, part) = match lower.split_once('/') {
@@ -53,12 +62,20 @@ impl<'a> Wanted<'a> {
             }
             _ => (None, lower),
         };
-        Some(Wanted { text, backend, part })
+        Some(Wanted { text, backend, part, which })
     }
 
-    fn is(&self, adapter: &AdapterSummary) -> bool {
-        self.backend.is_none_or(|backend| backend == adapter.backend)
-            && adapter.name.to_lowercase().contains(&self.part)
+    /// The place among those found. Whole names go before parts of names, so that every adapter can be named.
+    fn place(&self, found: &[AdapterSummary]) -> Option<usize> {
+        let fitting = |fits: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            (0..found.len())
+                .filter(|&i| self.backend.is_none_or(|backend| backend == found[i].backend))
+                .filter(|&i| fits(&found[i].name.to_lowercase()))
+                .collect()
+        };
+        let whole = fitting(&|name| name == self.part);
+        let places = if whole.is_empty() { fitting(&|name| name.contains(&self.part)) } else { whole };
+        places.get(self.which).copied()
     }
 }
 
@@ -74,7 +91,7 @@ pub(super) async fn first_that_opens<T>(
     mut open: impl AsyncFnMut(usize) -> Result<T>,
 ) -> Result<Option<T>> {
     if let Some(wanted) = wanted {
-        return match found.iter().position(|adapter| wanted.is(adapter)) {
+        return match wanted.place(found) {
             Some(index) => open(index).await.map(Some),
             None => Ok(None),
         };
@@ -199,6 +216,26 @@ mod tests {
         ];
         for (text, expected) in cases {
             assert_eq!(opened(text, &[]).0.unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn twins_and_names_that_begin_alike_can_all_be_named() {
+        let names = ["RTX 3080 Ti", "RTX 3080", "RTX 3080", "Card #7"];
+        let found = names.map(|name| adapter(name, "vulkan"));
+        let cases = [
+            ("rtx 3080", Some(1)),
+            ("vulkan/RTX 3080#1", Some(1)),
+            ("vulkan/RTX 3080#2", Some(2)),
+            ("RTX 3080#3", None),
+            ("3080 Ti", Some(0)),
+            ("rtx", Some(0)),
+            ("rtx #3", Some(2)),
+            ("vulkan/card #7#1", Some(3)),
+            ("vulkan#4", Some(3)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Wanted::new(text).unwrap().place(&found), expected, "{text}");
         }
     }
 

@@ -182,7 +182,7 @@ impl Gpu {
             caps,
             checked: options.checked,
             poison: options.poison,
-            pipelines: PipelineCache::default(),
+            pipelines: PipelineCache::with_fault(options.fault),
             pool: Mutex::new(Pool::limited_to(options.memory_limit)),
             stream: Mutex::new(Stream::default()),
             fault: Arc::default(),
@@ -209,6 +209,11 @@ impl Gpu {
     /// How many compiled kernels are kept; [`Gpu::trim`] lets go of those that are not used any more.
     pub fn compiled_kernels(&self) -> usize {
         self.0.pipelines.len()
+    }
+
+    /// Names of the kernels that were compiled so far, also of those that [`Gpu::trim`] has let go.
+    pub fn kernel_names(&self) -> Vec<String> {
+        self.0.pipelines.names()
     }
 
     /// GPU memory of tensors: in use, taken from the device, and the most that was in use.

@@ -13,10 +13,13 @@ mod recording;
 mod stream;
 mod transfer;
 
+pub use crate::shader::Fault;
 pub use adapter::{ADAPTER_VARIABLE, AdapterSummary, GpuOptions, KernelFamily, adapters};
 pub(crate) use device::VECTOR_LANES;
 pub use device::{Caps, Gpu};
 pub use needs::{NEEDS, Needs};
+#[cfg(feature = "check")]
+pub(crate) use pool::POISON;
 pub use pool::{Buffer, MemoryUse};
 pub use profile::KernelTime;
 pub use recording::Recording;

@@ -33,7 +33,9 @@ pub(super) struct Slab {
 
 pub(super) type ArenaId = u64;
 /// A NaN that no arithmetic makes.
-const POISON: u32 = 0x7fc0_dead;
+pub(crate) const POISON: u32 = 0x7fc0_dead;
+/// Bytes on either side of a poisoned buffer that no kernel may touch: what every alignment rule of WebGPU divides.
+pub(super) const GUARD: u64 = 256;
 
 type FreeList = HashMap<u64, Vec<Slab>>;
 
@@ -144,6 +146,8 @@ pub struct Buffer(Arc<Shared>);
 struct Shared {
     gpu: Gpu,
     bytes: u64,
+    /// Where its bytes begin in the slab: after a guard zone if it has one.
+    offset: u64,
     slab: Option<Slab>,
     home: Option<ArenaId>,
 }
@@ -188,17 +192,27 @@ impl Buffer {
     }
 
     /// The wgpu buffer behind it, which may be longer than [`Buffer::bytes`]: for a host that shares the device.
+    /// The bytes begin at [`Buffer::offset`].
     pub fn raw(&self) -> &wgpu::Buffer {
         &self.slab().raw
     }
 
-    /// Bound as long as it is, rounded up to the 16 bytes that a shader reads at once; what lies behind is
-    /// other tensors' past, and a checked shader cannot see it.
+    /// The place of the first byte in [`Buffer::raw`]: 0, but on a device with [`GpuOptions::poison`](super::GpuOptions::poison).
+    pub fn offset(&self) -> u64 {
+        self.0.offset
+    }
+
+    /// What a binding takes: the length, rounded up to the 16 bytes that a shader reads at once. What follows is other
+    /// tensors' past or a guard zone, and a checked shader cannot see it.
+    pub(super) fn bound_bytes(&self) -> u64 {
+        self.0.bytes.next_multiple_of(16)
+    }
+
     pub(super) fn binding(&self) -> wgpu::BindingResource<'_> {
         wgpu::BindingResource::Buffer(wgpu::BufferBinding {
             buffer: self.raw(),
-            offset: 0,
-            size: wgpu::BufferSize::new(self.0.bytes.next_multiple_of(16)),
+            offset: self.0.offset,
+            size: wgpu::BufferSize::new(self.bound_bytes()),
         })
     }
 }
@@ -220,10 +234,13 @@ impl Gpu {
             );
             return Err(Error::Memory { message, asked: bytes, limit: MemoryLimit::Tensor(most) });
         }
-        // The last size class may lie above the limit, where the exact size does not.
-        let class = size_class(bytes).min(most.max(256));
         let mut pool = lock(&self.0.pool);
         let home = pool.current;
+        // A recording's memory cannot be filled from here, so it has neither poison nor guard zones.
+        let poisoned = self.0.poison && home.is_none();
+        let guard = if poisoned && bytes + 2 * GUARD <= most { GUARD } else { 0 };
+        // The last size class may lie above the limit, where the exact size does not.
+        let class = size_class(bytes.next_multiple_of(16) + 2 * guard).min(most.max(256));
         let mut slab = pool.take(&self.0.device, class);
         if slab.is_none() {
             // What waits for reuse in other sizes may make room.
@@ -242,9 +259,13 @@ impl Gpu {
             );
             Error::Memory { message, asked: bytes, limit: MemoryLimit::Device(usage.live) }
         })?;
-        let buffer = Buffer(Arc::new(Shared { gpu: self.clone(), bytes, slab: Some(slab), home }));
-        if self.0.poison && home.is_none() {
-            self.write(&buffer, &POISON.to_le_bytes().repeat((bytes / 4) as usize))?;
+        let whole = slab.bytes;
+        let buffer =
+            Buffer(Arc::new(Shared { gpu: self.clone(), bytes, offset: guard, slab: Some(slab), home }));
+        if poisoned {
+            // The queue would put the write before what is not submitted yet, and that may still use this memory.
+            self.flush()?;
+            self.0.queue.write_buffer(buffer.raw(), 0, &POISON.to_le_bytes().repeat((whole / 4) as usize));
         }
         Ok(buffer)
     }

@@ -21,7 +21,7 @@ const CACHED: usize = 8192;
 #[derive(Clone)]
 pub(super) enum Command {
     Dispatch { pipeline: Arc<Pipeline>, bindings: wgpu::BindGroup, groups: [u32; 3] },
-    Copy { from: wgpu::Buffer, to: wgpu::Buffer, to_offset: u64, bytes: u64 },
+    Copy { from: wgpu::Buffer, from_offset: u64, to: wgpu::Buffer, to_offset: u64, bytes: u64 },
 }
 
 #[derive(Default)]
@@ -34,8 +34,8 @@ pub(super) struct Stream {
     pub profiler: Option<Profiler>,
 }
 
-/// A pipeline, the slabs and sizes bound, the parameter block.
-type BindKey = (u64, Vec<(u64, u64)>, u64);
+/// A pipeline, the slabs with the places and sizes bound, the parameter block.
+type BindKey = (u64, Vec<[u64; 3]>, u64);
 
 impl Stream {
     /// Bind groups keep their buffers alive; whoever wants those freed calls this first.
@@ -75,7 +75,7 @@ impl Stream {
     ) -> wgpu::BindGroup {
         let block = (!params.is_empty()).then(|| self.params_buffer(device, params));
         let block_id = block.as_ref().map_or(0, |(id, _)| *id);
-        let key = (pipeline.id, buffers.iter().map(|b| (b.id(), b.bytes())).collect(), block_id);
+        let key = (pipeline.id, buffers.iter().map(|b| [b.id(), b.offset(), b.bytes()]).collect(), block_id);
         if let Some(found) = self.bind_groups.get(&key) {
             return found.clone();
         }
@@ -143,8 +143,8 @@ fn encode(encoder: &mut wgpu::CommandEncoder, commands: &[Command]) {
 }
 
 pub(super) fn encode_copy(encoder: &mut wgpu::CommandEncoder, command: &Command) {
-    if let Command::Copy { from, to, to_offset, bytes } = command {
-        encoder.copy_buffer_to_buffer(from, 0, to, *to_offset, *bytes);
+    if let Command::Copy { from, from_offset, to, to_offset, bytes } = command {
+        encoder.copy_buffer_to_buffer(from, *from_offset, to, *to_offset, *bytes);
     }
 }
 
@@ -261,8 +261,9 @@ impl Gpu {
         }
         let command = Command::Copy {
             from: from.raw().clone(),
+            from_offset: from.offset(),
             to: to.raw().clone(),
-            to_offset: offset,
+            to_offset: to.offset() + offset,
             bytes: from.bytes(),
         };
         lock(&self.0.stream).push(self, command, &[from.clone(), to.clone()])

@@ -8,14 +8,15 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::device::{Gpu, lock};
-use super::pool::Buffer;
+use super::pool::{Buffer, POISON};
 use crate::{Error, Result};
 
 /// Bytes on their way from the device.
 pub struct Readback {
     gpu: Gpu,
     staging: wgpu::Buffer,
-    bytes: u64,
+    /// Where the bytes that were asked for lie in what was copied; around them are guard zones, if there are any.
+    place: std::ops::Range<usize>,
     submission: wgpu::SubmissionIndex,
     answer: Arc<Answer>,
 }
@@ -67,7 +68,24 @@ impl Readback {
         outcome.map_err(|e| Error::Gpu(format!("reading from the GPU failed: {e}")))?;
         let view = self.staging.get_mapped_range(..);
         let view = view.map_err(|e| Error::Gpu(format!("reading from the GPU failed: {e}")))?;
-        Ok(Some(view[..self.bytes as usize].to_vec()))
+        intact(&view, &self.place)?;
+        Ok(Some(view[self.place.clone()].to_vec()))
+    }
+}
+
+/// Nothing was stored outside of the bytes at `place`: what lies around them is still poison.
+fn intact(copied: &[u8], place: &std::ops::Range<usize>) -> Result<()> {
+    // A shader that stores four values at once may reach to the end of the binding.
+    let behind = place.end.next_multiple_of(16).min(copied.len());
+    let around = (0..place.start).chain(behind..copied.len());
+    let poison = POISON.to_le_bytes();
+    match around.into_iter().find(|&at| copied[at] != poison[at % 4]) {
+        None => Ok(()),
+        Some(at) => Err(Error::Mismatch(format!(
+            "a kernel stored outside of its buffer: at byte {} of a buffer of {} bytes",
+            at as i64 - place.start as i64,
+            place.len()
+        ))),
     }
 }
 
@@ -118,12 +136,12 @@ impl Gpu {
         self.flush()?;
         let whole = bytes.len() / 4 * 4;
         if whole > 0 {
-            self.0.queue.write_buffer(buffer.raw(), 0, &bytes[..whole]);
+            self.0.queue.write_buffer(buffer.raw(), buffer.offset(), &bytes[..whole]);
         }
         if whole < bytes.len() {
             let mut last = [0u8; 4];
             last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.0.queue.write_buffer(buffer.raw(), whole as u64, &last);
+            self.0.queue.write_buffer(buffer.raw(), buffer.offset() + whole as u64, &last);
         }
         Ok(())
     }
@@ -135,15 +153,19 @@ impl Gpu {
     pub fn start_read(&self, buffer: &Buffer) -> Result<Readback> {
         self.refuse_foreign(buffer)?;
         self.refuse_while_recording("reading")?;
+        // A buffer between guard zones is read with them.
+        let guard = buffer.offset();
+        let tail = if guard > 0 { buffer.bound_bytes() - buffer.bytes() + guard } else { 0 };
+        let copied = guard + buffer.bytes() + tail;
         let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("simqat read"),
-            size: buffer.bytes(),
+            size: copied,
             usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
             mapped_at_creation: false,
         });
         self.flush()?;
         let mut encoder = self.0.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, buffer.bytes());
+        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, copied);
         let submission = self.0.queue.submit([encoder.finish()]);
         let answer = Arc::new(Answer::default());
         let shared = answer.clone();
@@ -155,7 +177,8 @@ impl Gpu {
                 waker.wake();
             }
         });
-        Ok(Readback { gpu: self.clone(), staging, bytes: buffer.bytes(), submission, answer })
+        let place = guard as usize..(guard + buffer.bytes()) as usize;
+        Ok(Readback { gpu: self.clone(), staging, place, submission, answer })
     }
 
     /// Reads `buffer`, waiting for everything asked for before.

@@ -7,6 +7,7 @@ use super::quantizer::{QuantizerRule, Slot};
 use crate::autograd::Var;
 use crate::kernel::learned_step::{LEAST_STEP, UNSET};
 use crate::kernel::quantize::{Observation, lay_grid};
+use crate::rounding::half_away;
 use crate::tensor::Tensor;
 use crate::{Error, Result};
 
@@ -37,8 +38,8 @@ impl Network {
                     (_, _, 0.0) => Steps { step: 0.0, lowest: 0, highest: 0 },
                     (low, high, step) => Steps {
                         step,
-                        lowest: (low / step).round() as i32,
-                        highest: (high / step).round() as i32,
+                        lowest: half_away((low / step).into()) as i32,
+                        highest: half_away((high / step).into()) as i32,
                     },
                 });
                 Ok(Some(steps.collect()))

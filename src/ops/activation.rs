@@ -109,3 +109,14 @@ impl Backward for SquareRoot {
         Ok(vec![Some(binary(Binary::SqrtGrad, dy, &self.0, 0.0)?)])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Activation;
+
+    #[test]
+    fn activations_are_printed_by_name_and_slope() {
+        let kinds = [Activation::HSigmoid, Activation::HSwish, Activation::LeakyRelu(0.1)];
+        assert_eq!(kinds.map(|kind| kind.to_string()), ["HSigmoid<>", "HSwish<>", "LeakyReLU<slope=0.1>"]);
+    }
+}

@@ -6,7 +6,7 @@ mod source;
 mod spec;
 mod webgpu;
 
-pub use pipeline::{Pipeline, PipelineCache};
+pub use pipeline::{Fault, Pipeline, PipelineCache};
 pub use source::{SOURCES, render};
 pub use spec::{Constant, Shader, ShaderSpec};
 pub use webgpu::{for_webgpu, uses_subgroups};

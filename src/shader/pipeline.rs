@@ -1,6 +1,6 @@
 //! Compiled pipelines, made once per spec.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{Shader, render};
@@ -20,11 +20,25 @@ pub struct Pipeline {
 #[derive(Default)]
 pub struct PipelineCache {
     made: Mutex<Made>,
+    /// Put into shaders on purpose, to see that a check finds it.
+    fault: Option<Fault>,
+}
+
+/// A fault to plant in one of the library's shaders: wherever the rendered text of `file` has `sound`, it gets `broken`.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    /// Path under `shaders/`.
+    pub file: &'static str,
+    /// What is there.
+    pub sound: &'static str,
+    /// What is put in its place.
+    pub broken: &'static str,
 }
 
 #[derive(Default)]
 struct Made {
     pipelines: HashMap<Shader, Arc<Pipeline>>,
+    names: BTreeSet<String>,
     /// Never given twice, also when pipelines have gone: bind groups are cached by it.
     next_id: u64,
 }
@@ -44,6 +58,11 @@ fn label(shader: &Shader) -> String {
 }
 
 impl PipelineCache {
+    /// An empty cache, whose shaders get this fault if there is one.
+    pub fn with_fault(fault: Option<Fault>) -> Self {
+        PipelineCache { fault, ..PipelineCache::default() }
+    }
+
     /// The pipeline of `shader`, compiled on its first use.
     ///
     /// `checked` keeps wgpu's bounds checks and loop guards in the shader; tests want them, and they cost up
@@ -57,7 +76,10 @@ impl PipelineCache {
             return Ok(pipeline.clone());
         }
         let text = match shader {
-            Shader::Library(spec) => render(spec)?,
+            Shader::Library(spec) => match &self.fault {
+                Some(fault) if fault.file == spec.file() => render(spec)?.replace(fault.sound, fault.broken),
+                _ => render(spec)?,
+            },
             Shader::Host { text, .. } => text.clone(),
         };
         let entries = bindings(&text);
@@ -66,7 +88,9 @@ impl PipelineCache {
             label: Some(&label),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let checks = if checked || matches!(shader, Shader::Host { .. }) {
+        // A planted fault is a caller's text.
+        let is_altered = matches!((shader, &self.fault), (Shader::Library(spec), Some(fault)) if fault.file == spec.file());
+        let checks = if checked || is_altered || matches!(shader, Shader::Host { .. }) {
             wgpu::ShaderRuntimeChecks::checked()
         } else {
             wgpu::ShaderRuntimeChecks::unchecked()
@@ -95,9 +119,15 @@ impl PipelineCache {
             cache: None,
         });
         made.next_id += 1;
+        made.names.insert(shader.to_string());
         let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.next_id, raw, layout });
         made.pipelines.insert(shader.clone(), pipeline.clone());
         Ok(pipeline)
+    }
+
+    /// What was compiled so far, also if it has gone.
+    pub fn names(&self) -> Vec<String> {
+        self.lock().names.iter().cloned().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, Made> {

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::random::Philox;
 use super::{Shape, Tensor};
 use crate::Result;
 use crate::gpu::Gpu;
+use crate::random::Philox;
 
 /// How a parameter starts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

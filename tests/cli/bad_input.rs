@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{CHECKPOINT, Place, RECIPE, forge};
+use super::{CHECKPOINT, Done, Place, RECIPE, forge};
 
 #[test]
 fn recipes_with_mistakes_are_refused() {
@@ -20,7 +20,7 @@ fn recipes_with_mistakes_are_refused() {
         place.write("bad.toml", format!("name = \"tiny\"\n{text}").as_bytes());
         place.refused(2, &["run", "bad.toml"], parts);
     }
-    place.refused(2, &["run", "nowhere.toml"], &["nowhere.toml", "No such file"]);
+    place.refused(2, &["run", "nowhere.toml"], &["nowhere.toml", "(os error 2)"]);
     place.refused(2, &["run", "runs"], &["runs"]);
 }
 
@@ -116,7 +116,7 @@ fn damaged_checkpoints_are_refused() {
     });
     refused(&other, &["of another network", "\"fc1.weight\""]);
 
-    place.refused(2, &["eval", "nowhere.safetensors"], &["nowhere.safetensors", "No such file"]);
+    place.refused(2, &["eval", "nowhere.safetensors"], &["nowhere.safetensors", "(os error 2)"]);
     let resume = |options: &[&str], parts: &[&str]| {
         let arguments = [&["train", "tiny.toml", "--resume", CHECKPOINT][..], options].concat();
         place.refused(2, &arguments, parts);

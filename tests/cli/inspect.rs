@@ -116,8 +116,8 @@ fn files_that_are_no_recipe_or_checkpoint_are_refused() {
     place.write("garbage.toml", b"\x00\xff\x00 = ");
     place.write("garbage", b"no checkpoint at all, but some text");
     place.write("empty", b"");
-    place.refused(2, &["inspect", "nowhere.toml"], &["nowhere.toml", "No such file"]);
-    place.refused(2, &["inspect", "nowhere"], &["nowhere", "No such file"]);
+    place.refused(2, &["inspect", "nowhere.toml"], &["nowhere.toml", "(os error 2)"]);
+    place.refused(2, &["inspect", "nowhere"], &["nowhere", "(os error 2)"]);
     place.refused(2, &["inspect", "garbage.toml"], &["garbage.toml"]);
     place.refused(2, &["inspect", "garbage"], &["garbage", "safetensors"]);
     place.refused(2, &["inspect", "empty"], &["empty", "truncated"]);
@@ -150,7 +150,7 @@ fn assignments_with_mistakes_are_refused() {
         &["\"train.epoch\"", "\"epochs\""],
     );
     place.refused(2, &["bench", "step", "--set", "modle.init=he"], &["\"modle\"", "\"model\""]);
-    place.refused(2, &["bench", "step", "--recipe", "nowhere.toml"], &["nowhere.toml", "No such file"]);
+    place.refused(2, &["bench", "step", "--recipe", "nowhere.toml"], &["nowhere.toml", "(os error 2)"]);
     let others = ["bench", "step", "--data", "mnist-5k", "--folds"];
     place.refused(2, &others, &["--folds", "BatchNorm2d", "--recipe"]);
     place.write("other.toml", b"name = \"other\"\n[data]\nname = \"fashion-mnist\"");

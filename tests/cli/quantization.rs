@@ -52,7 +52,7 @@ fn calibrations_that_cannot_be_are_refused() {
     refused(&["--out", CHECKPOINT], &[CHECKPOINT, "--out"]);
     refused(&["--batches", "1", "--out", "no/such/folder"], &["no/such/folder"]);
     refused(&["--set", "model.name=convbn"], &["another network (LeNet5)", "ConvBn", "conv1.weight"]);
-    place.refused(2, &["calibrate", "nowhere"], &["nowhere", "No such file"]);
+    place.refused(2, &["calibrate", "nowhere"], &["nowhere", "(os error 2)"]);
     place.refused(2, &["calibrate", "tiny.toml"], &["tiny.toml"]);
 }
 
@@ -70,7 +70,7 @@ fn a_training_starts_from_the_values_of_a_checkpoint() {
         let arguments = [command, &other].concat();
         place.refused(2, &arguments, &[CHECKPOINT, "another network (LeNet5)", "ConvBn"]);
     }
-    place.refused(2, &["train", "tiny.toml", "--from", "nowhere"], &["nowhere", "No such file"]);
+    place.refused(2, &["train", "tiny.toml", "--from", "nowhere"], &["nowhere", "(os error 2)"]);
 }
 
 #[test]

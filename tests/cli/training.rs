@@ -1,10 +1,11 @@
 //! Trainings: what they print and leave, and how they end.
 
-use std::process::Command;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{CHECKPOINT, Done, Place, RECIPE, assert_says, tensors};
+use super::{CHECKPOINT, Done, Place, RECIPE, assert_says, interrupt, tensors};
 
 #[test]
 fn run_trains_both_variants_and_ends_with_a_table() {
@@ -112,6 +113,8 @@ fn divergence_stops_with_step_and_layer_and_keeps_the_last_good_checkpoint() {
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_the_old_checkpoint() {
+    use std::process::Command;
+
     use simqat::nn::models::{ModelInit, lenet5};
     use simqat::train::checkpoint::save_network;
 
@@ -142,24 +145,22 @@ fn a_full_disk_leaves_the_old_checkpoint() {
 }
 
 /// Interrupted and resumed as the program says, the end is that of a training without a stop, to the bit.
-#[cfg(unix)]
 #[test]
 fn ctrl_c_writes_a_checkpoint_from_which_the_same_bits_come() {
-    use std::process::Stdio;
-    use std::time::{Duration, Instant};
-
     let place = Place::new();
     // A report after each step shows when the training is under way.
     place.write("tiny.toml", format!("{RECIPE}\n[train]\nlog_every = 1").as_bytes());
     let train = ["train", "tiny.toml", "--simqat", "--epochs", "4"];
-    let child = place.command(&train).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut command = place.command(&train);
+    interrupt::prepare(&mut command);
+    let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     let metrics = place.path("runs/tiny/metrics.jsonl");
     while std::fs::metadata(&metrics).map_or(0, |m| m.len()) == 0 {
         assert!(start.elapsed() < Duration::from_secs(120), "the training does not begin");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    interrupt::press(&child);
     let done = Done::of(child.wait_with_output().unwrap());
     assert_eq!(done.code, Some(130), "{}", done.stderr);
     let last = done.stderr.lines().last().unwrap();

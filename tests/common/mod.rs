@@ -1,13 +1,11 @@
 //! What the integration tests share: one device, and comparisons that say where they fail.
 #![allow(dead_code)] // each test binary uses a part
 
-pub mod fake_quant;
-pub mod learned_step;
 pub mod networks;
-pub mod norm;
 
 use std::sync::OnceLock;
 
+use simqat::check::{self, Case, Trial};
 use simqat::gpu::{Gpu, GpuOptions, KernelFamily};
 
 /// The adapter of this machine, with bounds checks on and fresh memory poisoned. Without an adapter the tests
@@ -29,6 +27,21 @@ pub fn open(kernels: KernelFamily) -> Gpu {
     let least = std::env::var("SIMQAT_TEST_LEAST").is_ok_and(|value| value == "1");
     let options = GpuOptions { checked: true, poison: true, kernels, least, ..Default::default() };
     Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
+}
+
+/// Runs every case of `simqat::check` about this on this machine's adapter, and those that have other shaders for GPUs
+/// with them too.
+#[track_caller]
+pub fn family(name: &str) {
+    let cases: Vec<Case> = check::cases().into_iter().filter(|case| case.family == name).collect();
+    assert!(!cases.is_empty(), "no case is about {name}");
+    let (own, tiled) = (gpu(), tiled_gpu());
+    for case in cases {
+        let both: &[&Gpu] = if case.both { &[&own, &tiled] } else { &[&own] };
+        for gpu in both {
+            case.run(&mut Trial::new(gpu, 0)).unwrap_or_else(|e| panic!("{case} ({gpu:?}): {e}"));
+        }
+    }
 }
 
 /// Fails at the first value that is farther than `relative * |expected| + absolute` from what is expected, or

@@ -116,7 +116,7 @@ fn what_is_no_whole_picture_has_a_reason() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
     assert_says(&read(&bytes), &["the PNG is damaged"]);
-    assert_says(&refused(Picture::read(&folder.path().join("no.png"), 3)), &["no.png", "No such file"]);
+    assert_says(&refused(Picture::read(&folder.path().join("no.png"), 3)), &["no.png", "(os error 2)"]);
 }
 
 /// One axis of a resize as Pillow computes it: a triangle as wide as a step of the coarser grid, over what there is.

@@ -116,7 +116,7 @@ proptest! {
         if h > 1 && w > 2 && seed % 2 == 0 {
             b.max_pool(x, Window { kernel: [2, 3], stride: [2, 3 + seed as usize % 3], padding: [0; 2] });
         }
-        let model = b.finish();
+        let model = b.finish().unwrap();
         assert_exact(&model, &images(&model, batch, seed), &WAYS[..2]);
     }
 
@@ -137,7 +137,7 @@ proptest! {
         let highest = b.max_pool(0, window);
         let mean = b.avg_pool(0, window);
         b.add(highest, mean, Function::Relu);
-        let model = b.finish();
+        let model = b.finish().unwrap();
         assert_exact(&model, &images(&model, 2, seed), &WAYS[..2]);
     }
 
@@ -149,7 +149,7 @@ proptest! {
         let x = b.dense(0, outputs, bits, Function::Relu);
         let x = b.table(x, Function::Sigmoid);
         b.dense(x, 3, bits, Function::Identity);
-        let model = b.finish();
+        let model = b.finish().unwrap();
         assert_exact(&model, &images(&model, 3, seed), &WAYS[..2]);
     }
 }
@@ -167,7 +167,7 @@ fn flattened_images_meet_features_in_order() {
     let looked_up = b.table(again, Function::Tanh);
     let z = b.add(looked_up, x, Function::Identity);
     let z = b.add(z, y, Function::Identity);
-    let mut model = b.finish();
+    let mut model = b.finish().unwrap();
     let codes = images(&model, 3, 5);
     // Every layer as the output: what it takes is not needed later, nor overwritten earlier.
     for output in 0..=z {
@@ -184,7 +184,7 @@ fn what_a_pooling_follows_can_still_be_the_output_or_have_other_users() {
     let pooled = b.max_pool(conv, pool);
     let strided = b.conv(conv, 9, ConvShape { stride: [2; 2], ..ConvShape::square(2) });
     b.add(pooled, strided, Function::Relu);
-    let mut model = b.finish();
+    let mut model = b.finish().unwrap();
     let codes = images(&model, 2, 6);
     for output in [4, 2, 1] {
         model.output = output;
@@ -205,7 +205,7 @@ fn sums_at_the_ends_of_32_bits_are_exact() {
             let mut b = Builder::new(9, &[inputs]);
             b.model.layers[0].grid.zero_point = zero;
             b.dense(0, 3, 8, Function::Identity);
-            let mut model = b.finish();
+            let mut model = b.finish().unwrap();
             let largest = i64::from(i32::MAX) - inputs as i64 * 255 * 128;
             let factor = model.layers[1].grid.scale / model.layers[0].grid.scale;
             let Op::Dense(linear) = &mut model.layers[1].op else { panic!("a dense layer") };
@@ -248,7 +248,7 @@ fn threads_give_the_same_codes() {
     let x = b.flatten(x);
     let x = b.dense(x, 700, 8, Function::Relu);
     b.dense(x, 11, 8, Function::Identity);
-    let model = b.finish();
+    let model = b.finish().unwrap();
     let codes = images(&model, 7, 11);
     let engine = |threads, simd| CpuEngine::with_options(&model, CpuOptions { simd, threads }).unwrap();
     let (mut expected, mut output) = (Vec::new(), Vec::new());
@@ -269,7 +269,7 @@ fn threads_give_the_same_codes() {
 fn groups_that_end_within_a_block_can_be_split_among_threads() {
     let mut b = Builder::new(12, &[160, 15, 15]);
     b.conv(0, 2 * 61, ConvShape { groups: 2, ..ConvShape::square(15) });
-    let model = b.finish();
+    let model = b.finish().unwrap();
     assert_exact(&model, &images(&model, 1, 12), &WAYS[2..]);
 }
 

@@ -3,11 +3,8 @@
 use proptest::prelude::*;
 use simqat::deploy::{CpuEngine, Engine, Function, GpuEngine, Int8Model, Op, Padding, Window};
 use simqat::gpu::{Gpu, KernelFamily};
-use simqat::kernel::int8::{self, Codes, Factor, Target};
-use simqat::shader::SOURCES;
-use simqat::tensor::{DType, Tensor};
 
-use super::common::{gpu, open, tiled_gpu};
+use super::common::open;
 use super::models::{Builder, ConvShape, Random, any_graph, lenet5, mixed};
 use super::oracle;
 
@@ -15,7 +12,7 @@ use super::oracle;
 /// The last spells products of bytes out, as it would for a compiler that does not take the instruction.
 fn families() -> [Gpu; 3] {
     let all = [KernelFamily::Auto, KernelFamily::Tiled, KernelFamily::Tiled].map(open);
-    int8::avoid_byte_dots(&all[2]);
+    simqat::kernel::int8::avoid_byte_dots(&all[2]);
     all
 }
 
@@ -129,7 +126,7 @@ fn convolutions_of_any_shape() {
     proptest!(config, |((seed, [h, w], c, o, shape) in any_conv())| {
         let mut b = Builder::new(seed, &[c, h, w]);
         b.conv(0, o, shape);
-        let model = b.finish();
+        let model = b.finish().unwrap();
         for gpu in &families {
             agrees_on_batches(gpu, &model, &[2], seed);
         }
@@ -203,7 +200,7 @@ fn flat_codes_are_found_wherever_they_lie() {
     let x = large.flatten(0);
     large.dense(x, 5, 8, Function::Identity);
 
-    let models = [flat_output, looked_up, added, flat_input, large].map(Builder::finish);
+    let models = [flat_output, looked_up, added, flat_input, large].map(|b| b.finish().unwrap());
     for gpu in families() {
         for model in &models {
             agrees_on_batches(&gpu, model, &[1, 3], 9);
@@ -224,7 +221,7 @@ fn windows_of_any_shape() {
             let mut b = Builder::new(seed as u64, &[6, 9, 7]);
             b.max_pool(0, window);
             b.avg_pool(0, window);
-            agrees_on_batches(&gpu, &b.finish(), &[1, 2], 3);
+            agrees_on_batches(&gpu, &b.finish().unwrap(), &[1, 2], 3);
         }
     }
 }
@@ -248,7 +245,7 @@ fn pooling_joined_with_a_convolution_keeps_the_same_codes() {
     let x = b.add(both, both, Function::Identity);
     let x = b.conv(x, 4, ConvShape::square(1));
     b.max_pool(x, Window { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
-    let model = b.finish();
+    let model = b.finish().unwrap();
     for gpu in families() {
         agrees_on_batches(&gpu, &model, &[1, 5, 40], 6);
     }
@@ -262,7 +259,7 @@ fn large_batches_take_other_tiles() {
         let x = b.conv(0, 16, ConvShape::square(3).padded(1));
         let x = b.conv(x, 8, ConvShape { stride: [2, 2], ..ConvShape::square(3).padded(1) });
         b.conv(x, 24, ConvShape::square(1));
-        agrees_on_batches(&gpu, &b.finish(), &[1, 40], 3);
+        agrees_on_batches(&gpu, &b.finish().unwrap(), &[1, 40], 3);
     }
 }
 
@@ -285,7 +282,7 @@ fn both_engines_give_the_same_codes() {
     let x = b.avg_pool(x, Window { kernel: [4; 2], stride: [4; 2], padding: [0; 2] });
     let x = b.flatten(x);
     b.dense(x, 100, 8, Function::Identity);
-    let model = b.finish();
+    let model = b.finish().unwrap();
     let codes = Random::new(4).codes(9 * size(&model), 8);
     let mut cpu = CpuEngine::new(&model).unwrap();
     let layers = cpu.trace(&codes).unwrap();
@@ -322,130 +319,4 @@ fn wrong_numbers_of_codes_are_refused() {
     }
     // And the engine still runs.
     agrees(&mut engine, &[1; 1024]);
-}
-
-/// The requantizer's own shader text in a kernel that does nothing else.
-fn rescale(gpu: &Gpu, sums: &[i32], mantissas: &[u32], shifts: &[u32]) -> Vec<i32> {
-    let source = SOURCES.iter().find(|(path, _)| *path == "deploy/requantize.wgsl").unwrap().1;
-    let text = format!(
-        "{source}
-@group(0) @binding(0) var<storage, read> sums: array<vec4<i32>>;
-@group(0) @binding(1) var<storage, read> mantissas: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> shifts: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> rescaled: array<vec4<i32>>;
-@compute @workgroup_size(64)
-fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
-  if (id.x < arrayLength(&rescaled)) {{ rescaled[id.x] = rescale(sums[id.x], mantissas[id.x], shifts[id.x]); }}
-}}"
-    );
-    let words = |values: &[u32]| Tensor::from_u32(gpu, [values.len()], values).unwrap();
-    let bits: Vec<u32> = sums.iter().map(|&sum| sum as u32).collect();
-    let output = Tensor::empty(gpu, [sums.len()], DType::U32).unwrap();
-    gpu.launch_source("requantize", &text)
-        .bind(words(&bits).buffer())
-        .bind(words(mantissas).buffer())
-        .bind(words(shifts).buffer())
-        .bind(output.buffer())
-        .threads(sums.len() as u64 / 4, 64)
-        .unwrap();
-    output.read_u32().unwrap().into_iter().map(|word| word as i32).collect()
-}
-
-#[test]
-fn ten_million_products_are_rounded_as_in_128_bits() {
-    const CHUNK: usize = 1 << 20;
-    let mut random = Random::new(12);
-    let ends = [
-        0,
-        1,
-        -1,
-        2,
-        3,
-        -3,
-        i32::MIN,
-        i32::MIN + 1,
-        i32::MAX,
-        i32::MAX - 1,
-        1 << 16,
-        -(1 << 16),
-        0xffff,
-        1 << 30,
-    ];
-    let mantissas = [
-        0,
-        1 << 30,
-        (1 << 30) + 1,
-        (1 << 31) - 1,
-        (1 << 31) - 2,
-        0x5555_5555,
-        0x7fff_0000,
-        0x4000_ffff,
-        1,
-        0xffff,
-    ];
-    for chunk in 0..10 {
-        let (mut sums, mut factors, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
-        for place in 0..CHUNK {
-            let bits = random.next();
-            // Sums of every size; and every pair of ends with every shift.
-            let (sum, mantissa, shift) = if chunk == 0 {
-                let (sum, rest) = (ends[place % ends.len()], place / ends.len());
-                (sum, mantissas[rest % mantissas.len()], (rest / mantissas.len() % 62 + 1) as u32)
-            } else {
-                let sum = (bits >> 32) as i32 >> (bits & 31);
-                (sum, (1 << 30) | (random.next() >> 34) as u32, (bits >> 5) as u32 % 62 + 1)
-            };
-            sums.push(sum);
-            factors.push(mantissa);
-            shifts.push(shift);
-        }
-        let rescaled = rescale(&gpu(), &sums, &factors, &shifts);
-        for k in 0..CHUNK {
-            let product = i128::from(sums[k]) * i128::from(factors[k]);
-            let expected = oracle::rounded(product, shifts[k]).clamp(i32::MIN.into(), i32::MAX.into());
-            assert_eq!(
-                i128::from(rescaled[k]),
-                expected,
-                "{} times {} over 2^{}",
-                sums[k],
-                factors[k],
-                shifts[k]
-            );
-        }
-    }
-}
-
-/// Every code with every other, in factors of any two sizes.
-#[test]
-fn sums_of_two_products_are_rounded_once() {
-    let pairs: Vec<(i8, i8)> =
-        (i8::MIN..=i8::MAX).flat_map(|a| (i8::MIN..=i8::MAX).map(move |b| (a, b))).collect();
-    let left: Vec<i8> = pairs.iter().map(|pair| pair.0).collect();
-    let right: Vec<i8> = pairs.iter().map(|pair| pair.1).collect();
-    let mut random = Random::new(3);
-    for gpu in [gpu(), tiled_gpu()] {
-        for round in 0..40 {
-            let large = [1 << 30, (1 << 31) - 1, (1 << 30) + (random.next() >> 34) as u32][round % 3];
-            let small = [large, 0, 1, large >> (random.next() % 31)][round % 4];
-            let shift = [1, 62, 31, 32, 33, random.between(1, 62) as u32][round % 6];
-            let factors = [large, small].map(|mantissa| Factor { mantissa, shift });
-            let mut code = || random.between(-128, 127) as i8;
-            let zero_points = if round % 5 == 0 { [i8::MIN, i8::MAX] } else { [code(), code()] };
-            let target = Target { zero_point: code(), ends: [-128, 127] };
-            let shape = [1, 256, 16, 16];
-            let [a, b] = [&left, &right].map(|codes| Codes::upload(&gpu, shape, codes).unwrap());
-            let sums = int8::add([&a, &b], zero_points, factors, target).unwrap().read().unwrap();
-            for (k, &(a, b)) in pairs.iter().enumerate() {
-                let apart = |code: i8, zero_point: i8| i128::from(code) - i128::from(zero_point);
-                let product = apart(a, zero_points[0]) * i128::from(large)
-                    + apart(b, zero_points[1]) * i128::from(small);
-                let expected = oracle::rounded(product, shift) + i128::from(target.zero_point);
-                assert_eq!(
-                    i128::from(sums[k]),
-                    expected.clamp(-128, 127),
-                    "{a} and {b} apart from {zero_points:?} with {factors:?}"
-                );
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Integer networks: their file, their arithmetic, and the engines against a plain interpreter.
 //!
-//! `cargo test --no-default-features --features deploy --test deploy` runs what needs no GPU.
+//! `cargo test --no-default-features --features deploy,check --test deploy` runs what needs no GPU.
 
 #[cfg(feature = "train")]
 #[path = "../common/mod.rs"]

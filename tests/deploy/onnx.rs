@@ -171,7 +171,7 @@ fn functions_and_narrow_grids_agree() {
     }
     let padded = simqat::deploy::Window { kernel: [3, 2], stride: [2, 1], padding: [1, 1] };
     b.avg_pool(x, padded);
-    let mut model = b.finish();
+    let mut model = b.finish().unwrap();
     // 4 bits.
     let last = model.layers.last_mut().unwrap();
     last.grid = Grid { scale: last.grid.scale * 20.0, zero_point: -3, low: -8, high: 7 };
@@ -186,7 +186,7 @@ fn tables_behind_their_only_source_keep_both_roundings() {
         let x = b.conv(0, 3, ConvShape::square(3));
         let y = b.table(x, function);
         b.conv(y, 4, ConvShape::square(3));
-        let mut model = b.finish();
+        let mut model = b.finish().unwrap();
         // A grid that begins at 0 and is wider than the one before: what an optimizer of graphs takes for no operator at all.
         let before = model.layers[x].grid;
         let grid = Grid { scale: before.scale * 1.37, zero_point: -128, low: -128, high: 127 };

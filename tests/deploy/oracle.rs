@@ -69,7 +69,8 @@ impl Source<'_> {
 
 /// A factor as a mantissa over 2^shift, where the mantissa of `largest` has 31 bits: found by trying.
 pub fn fixed(factor: f64, largest: f64) -> (i128, u32) {
-    let mantissa = |shift: u32, of: f64| (of * 2f64.powi(shift as i32)).round();
+    let half_up = |value: f64| value.trunc() + if value.fract() >= 0.5 { 1.0 } else { 0.0 };
+    let mantissa = |shift: u32, of: f64| half_up(of * 2f64.powi(shift as i32));
     match (1..=62).rev().find(|&shift| mantissa(shift, largest) < 2f64.powi(31)) {
         Some(shift) if mantissa(shift, largest) >= 2f64.powi(30) => (mantissa(shift, factor) as i128, shift),
         _ => (0, 1),

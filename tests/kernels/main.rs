@@ -1,4 +1,5 @@
-//! Every kernel launcher against a plain function on the host that says what it should compute.
+//! Every kernel launcher against a plain function on the host that says what it should compute (`simqat::check`), and
+//! what launchers must refuse.
 //!
 //! Fresh memory is poisoned with NaN, so a value that a kernel does not write is seen. Shapes include size 1,
 //! odd sizes, sizes that are no multiple of four, and more workgroups than one dimension of a dispatch holds.
@@ -21,17 +22,14 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
-mod ties;
 
-use proptest::prelude::ProptestConfig;
-use simqat::gpu::Gpu;
+use std::path::Path;
+
+use simqat::check;
 use simqat::tensor::random::Philox;
 use simqat::tensor::{Shape, Tensor};
 
-/// Few cases: each runs on the device, and the shapes that matter most are listed by hand beside.
-fn few() -> ProptestConfig {
-    ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() }
-}
+use common::family;
 
 /// Values with both signs, around 1 in size, always the same for one seed.
 fn values(count: usize, seed: u64) -> Vec<f32> {
@@ -39,21 +37,35 @@ fn values(count: usize, seed: u64) -> Vec<f32> {
     (0..count).map(|_| random.uniform() * 6.0 - 3.0).collect()
 }
 
-/// Small whole numbers, so that equal values are common and sums are exact.
-fn whole(count: usize, seed: u64) -> Vec<f32> {
-    let mut random = Philox::new(seed, 78);
-    (0..count).map(|_| random.below(5) as f32 - 2.0).collect()
-}
-
 fn tensor(shape: impl Into<Shape>, values: &[f32]) -> Tensor {
     Tensor::from_f32(&common::gpu(), shape, values).unwrap()
 }
 
-/// This machine's adapter with the kernels that suit it, and with those for GPUs.
-fn families() -> [Gpu; 2] {
-    [common::gpu(), common::tiled_gpu()]
-}
-
 fn words(values: &[u32]) -> Tensor {
     Tensor::from_u32(&common::gpu(), [values.len()], values).unwrap()
+}
+
+/// A family that no test names would be tried by the program alone.
+#[test]
+fn every_family_is_called_by_a_test() {
+    let mut sources = String::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let lines: Vec<&str> = sources.lines().map(str::trim).collect();
+    for name in check::families() {
+        // The whole body of a test.
+        let call = format!("family(\"{name}\");");
+        let is_called =
+            lines.windows(3).any(|w| w[0] == "#[test]" && w[1].starts_with("fn ") && w[2] == call);
+        assert!(is_called, "no test is {call}");
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use simqat::Result;
 use simqat::gpu::Gpu;
 use simqat::nn::{Dense, Network};
 use simqat::train::checkpoint::{Checkpoint, save_network, save_training};
 use simqat::train::{Callback, Evaluation, ModelCheckpoint, StopFlag, Trainer, TrainerOptions, evaluate};
-use simqat::{Error, Result};
 
 use super::watching::Watch;
 use super::{
@@ -218,17 +218,16 @@ fn checkpoints_may_be_read_by_whom_other_files_may() {
     assert_eq!(ours, other);
 }
 
-/// Set for a process whose files may not grow.
-const LIMITED: &str = "SIMQAT_TEST_LIMITED";
-
 /// A disk that is full: this test starts itself again in a process that may write no more than a few blocks.
 #[cfg(unix)]
 #[test]
 fn a_write_that_fails_leaves_the_old_file() {
+    /// Set for a process whose files may not grow.
+    const LIMITED: &str = "SIMQAT_TEST_LIMITED";
     if let Some(file) = std::env::var_os(LIMITED) {
         // A software driver keeps its memory in files too, so this process has a device of nothing.
         let error = save_network(&network(&Gpu::noop(), None), &file).unwrap_err();
-        assert!(matches!(error, Error::Io { .. }) && error.is_bad_input(), "{error}");
+        assert!(matches!(error, simqat::Error::Io { .. }) && error.is_bad_input(), "{error}");
         return;
     }
     let (gpu, _alone) = device();

@@ -1,6 +1,7 @@
 //! Weights and biases as integers.
 
 use crate::nn::{BnFold, Layer, Network, Node, NodeId, Slot};
+use crate::rounding::half_away;
 use crate::{Error, Result};
 
 use super::super::model::Linear;
@@ -45,7 +46,7 @@ impl Stored {
             let mut scale = f64::from(step) * factor.abs();
             let mut codes: Vec<i32> = weight[output * inputs..][..inputs]
                 .iter()
-                .map(|&w| if step > 0.0 { (w / step).round() as i32 } else { 0 })
+                .map(|&w| if step > 0.0 { half_away((w / step).into()) as i32 } else { 0 })
                 .map(|code| if factor < 0.0 { -code } else { code })
                 .collect();
             if scale < f64::from(f32::MIN_POSITIVE) {
@@ -58,7 +59,9 @@ impl Stored {
             if (bias / unit(scale)).abs() > largest_bias {
                 // Weights far smaller than the bias: coarser units for both change less than the output's grid can tell.
                 let coarser = bias.abs() / largest_bias / f64::from(input_scale) * 1.001;
-                codes.iter_mut().for_each(|code| *code = (f64::from(*code) * scale / coarser).round() as i32);
+                codes
+                    .iter_mut()
+                    .for_each(|code| *code = half_away(f64::from(*code) * scale / coarser) as i32);
                 scale = coarser;
                 shrunk += 1;
             }
@@ -71,7 +74,7 @@ impl Stored {
             clipped += codes.iter().filter(|&&code| code == 128).count();
             linear.weight.extend(codes.iter().map(|&code| code.min(127) as i8));
             linear.scale.push(scale as f32);
-            linear.bias.push((bias / unit(scale)).round() as i32);
+            linear.bias.push(half_away(bias / unit(scale)) as i32);
         }
         // Codes of a range that is not symmetric can need more bits than they have.
         let fits = |bits: u32| {

@@ -6,8 +6,8 @@ use crate::shader::Shader;
 #[derive(PartialEq, Eq, Hash)]
 struct ByteDots;
 
-/// The smallest shader with the instruction.
-const PROBE: &str = "
+/// The smallest shader with the instruction. Public for tests that have a compiler and no device.
+pub const BYTE_DOTS_PROBE: &str = "
 @group(0) @binding(0) var<storage, read_write> words: array<u32>;
 @compute @workgroup_size(1)
 fn main() { words[0] = bitcast<u32>(dot4I8Packed(words[0], words[1])); }
@@ -19,7 +19,11 @@ fn main() { words[0] = bitcast<u32>(dot4I8Packed(words[0], words[1])); }
 pub(super) fn has_byte_dots(gpu: &Gpu) -> bool {
     *gpu.memo(ByteDots, |_| {
         let is_sure = gpu.caps().adapter.backend != wgpu::Backend::Dx12.to_str();
-        is_sure || gpu.takes(&Shader::Host { name: "products of bytes".to_string(), text: PROBE.to_string() })
+        is_sure
+            || gpu.takes(&Shader::Host {
+                name: "products of bytes".to_string(),
+                text: BYTE_DOTS_PROBE.to_string(),
+            })
     })
 }
 

@@ -12,7 +12,7 @@ mod prepare;
 
 pub use codes::Codes;
 pub use conv::{Conv, ConvNumbers};
-pub use dots::avoid_byte_dots;
+pub use dots::{BYTE_DOTS_PROBE, avoid_byte_dots};
 pub use elementwise::{Table, add, flatten};
 pub use pool::{max, mean};
 

@@ -1,34 +1,80 @@
 //! Normalizations and their gradients on the host, in f64: the formulas as they are written down, each form by
 //! itself, where the shaders know one rule for all.
 
-use simqat::kernel::norm::Form;
+use super::norm_of;
+use crate::kernel::norm::Form;
 
 /// A normalization of [rows, channels, plane] with everything that decides about it.
 #[derive(Clone)]
-pub struct Case {
+pub struct Normalization {
+    /// By itself, or folded into the convolution before it.
     pub form: Form,
+    /// Rows, channels, plane.
     pub extents: [usize; 3],
+    /// Factor of each channel.
     pub gamma: Vec<f64>,
+    /// Shift of each channel.
     pub beta: Vec<f64>,
-    /// Zeros where there is none.
+    /// The convolution's; zeros if there is none.
     pub bias: Vec<f64>,
+    /// Running means.
     pub mean: Vec<f64>,
+    /// Running variances.
     pub var: Vec<f64>,
+    /// Added to a variance under the root.
     pub eps: f64,
+    /// A ReLU behind it.
     pub relu: bool,
-    /// The statistics of the batch rule.
+    /// The statistics of the batch rule, and not the running ones.
     pub batch: bool,
 }
 
 /// Values and gradients.
 #[derive(Default)]
 pub struct Answer {
+    /// Values.
     pub y: Vec<f64>,
+    /// Gradient of what is normalized.
     pub dz: Vec<f64>,
+    /// Gradient of the values of the unfolded convolution.
     pub dz0: Vec<f64>,
+    /// Gradient of gamma.
     pub gamma: Vec<f64>,
+    /// Gradient of beta.
     pub beta: Vec<f64>,
+    /// Gradient of the convolution's bias.
     pub bias: Vec<f64>,
+    /// What was added up to make the gradients.
+    pub sizes: Sizes,
+}
+
+/// Gradients are sums of terms with both signs. These are the norms that gradients would have if their terms did not cancel, which
+/// rounding is relative to.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sizes {
+    /// For the gradient of what is normalized.
+    pub dz: f64,
+    /// For the gradient of the values of the unfolded convolution.
+    pub dz0: f64,
+    /// For the gradient of gamma.
+    pub gamma: f64,
+    /// For the gradient of beta.
+    pub beta: f64,
+    /// For the gradient of the bias.
+    pub bias: f64,
+}
+
+impl Sizes {
+    /// Of two groups of channels together.
+    fn with(self, other: Sizes) -> Sizes {
+        Sizes {
+            dz: self.dz.hypot(other.dz),
+            dz0: self.dz0.hypot(other.dz0),
+            gamma: self.gamma.hypot(other.gamma),
+            beta: self.beta.hypot(other.beta),
+            bias: self.bias.hypot(other.bias),
+        }
+    }
 }
 
 /// Mean and biased variance.
@@ -38,7 +84,7 @@ pub fn moments(x: &[f64]) -> (f64, f64) {
     (mean, x.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / count)
 }
 
-impl Case {
+impl Normalization {
     /// Where a channel's values lie.
     fn places(&self, channel: usize) -> Vec<usize> {
         let [rows, channels, plane] = self.extents;
@@ -72,8 +118,18 @@ impl Case {
             all.gamma.extend(one.gamma);
             all.beta.extend(one.beta);
             all.bias.extend(one.bias);
+            all.sizes = all.sizes.with(one.sizes);
         }
         all
+    }
+
+    /// `g` without the gradients of values so near to the corner of the ReLU that single and double precision, or a
+    /// value and one a small step beside it, may lie on two sides of it.
+    pub fn off_the_corner(&self, z: &[f64], z0: &[f64], g: &mut [f32]) {
+        if self.relu {
+            let y = Normalization { relu: false, ..self.clone() }.answer(z, z0, z).y;
+            g.iter_mut().zip(&y).filter(|(_, y)| y.abs() < 1e-3).for_each(|(g, _)| *g = 0.0);
+        }
     }
 
     fn channel(&self, c: usize, z: &[f64], z0: &[f64], g: &[f64]) -> Answer {
@@ -100,15 +156,23 @@ impl Case {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let mut one =
             Answer { y, beta: vec![sum], bias: vec![0.0], dz0: vec![0.0; z.len()], ..Default::default() };
+        let size = norm_of(g.iter().copied());
+        // Of g times a distance from a mean, in deviations. The mean is rounded too, so no distance counts as nothing.
+        let by_distance =
+            |hat: &dyn Fn(f64) -> f64| norm_of(g.iter().zip(z).map(|(g, &z)| g * hat(z).hypot(1.0)));
+        one.sizes.beta = size;
         match (self.form, self.batch) {
             (Form::Plain, false) => {
                 one.dz = g.iter().map(|g| g * gamma / s).collect();
                 one.gamma = vec![g.iter().zip(z).map(|(g, z)| g * (z - mean) / s).sum()];
+                one.sizes.gamma = by_distance(&|z| (z - mean) / s);
             }
             (_, false) => {
                 one.dz = g.clone();
                 one.gamma = vec![sum * (bias - mean) / s];
                 one.bias = vec![sum * gamma / s];
+                one.sizes.gamma = size * (bias.abs() + mean.abs()) / s;
+                one.sizes.bias = size * gamma.abs() / s;
             }
             (Form::TwoConv, true) => {
                 let (mb, vb) = moments(z0);
@@ -118,6 +182,12 @@ impl Case {
                 let d_mb = -sum * gamma / sb;
                 let d_sb = (sum * gamma * mb - dot(&g, z) * s) / (sb * sb);
                 one.dz0 = z0.iter().map(|z0| d_mb / count + d_sb * (z0 - mb) / (sb * count)).collect();
+                // A mean is a sum too.
+                let mean_size = size * norm_of(z0.iter().copied()) / count.sqrt();
+                one.sizes.gamma = mean_size / sb;
+                let d_sb_size =
+                    (mean_size * gamma.abs() + norm_of(g.iter().zip(z).map(|(g, z)| g * z)) * s) / (sb * sb);
+                one.sizes.dz0 = (size * gamma.abs() + d_sb_size * vb.sqrt()) / (sb * count.sqrt());
             }
             (form, true) => {
                 // Through u = z / r, with r of the folded weights (1 where nothing was folded).
@@ -131,6 +201,9 @@ impl Case {
                     .collect();
                 one.dz = du.iter().map(|du| du / r).collect();
                 one.gamma = vec![by_hat - dot(&du, z) / (r * r) * slope];
+                let mean = moments(z).0;
+                one.sizes.gamma = by_distance(&|z| (z - mean) / (r * deviation));
+                one.sizes.dz = size * (gamma / (deviation * r)).abs();
             }
         }
         one
@@ -165,23 +238,5 @@ impl Case {
             )
         };
         (0..self.extents[1]).map(each).unzip()
-    }
-}
-
-/// f32 values in f64.
-pub fn wide(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
-}
-
-/// The distance of two tensors by their norms, relative to the second's. Infinite where one is not a number.
-pub fn relative_error(actual: &[f32], expected: &[f64]) -> f64 {
-    assert_eq!(actual.len(), expected.len(), "lengths differ");
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let off = norm(&mut actual.iter().zip(expected).map(|(a, e)| f64::from(*a) - e));
-    let size = norm(&mut expected.iter().copied());
-    match off {
-        0.0 => 0.0,
-        off if off.is_nan() => f64::INFINITY,
-        off => off / size,
     }
 }

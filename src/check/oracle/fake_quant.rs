@@ -1,8 +1,8 @@
 //! Fake quantization on the host, in f32 and in the order of operations that the shaders promise: what the
 //! device computes must be the same to the bit.
 
-use simqat::kernel::counter::FROZEN;
-use simqat::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observation, RangeObserver};
+use crate::kernel::counter::FROZEN;
+use crate::kernel::quantize::{GridRule, MOVING_AVERAGE_RATE, Observation, RangeObserver};
 
 /// What a grid does to a value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,9 +18,13 @@ pub enum Action {
 /// Ends, step and action.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Grid {
+    /// The lower end.
     pub lo: f32,
+    /// The upper end.
     pub hi: f32,
+    /// The step.
     pub scale: f32,
+    /// What is done.
     pub action: Action,
 }
 
@@ -37,8 +41,8 @@ impl Grid {
         if f64::from(max - min) / f64::from(qmax - qmin) < f64::from(f32::MIN_POSITIVE) {
             return Grid { lo: 0.0, hi: 0.0, scale: 0.0, action: Action::Vanishes };
         }
-        // f32::round goes half away from zero.
-        let zero_point = (qmin - min / scale).clamp(qmin, qmax).round();
+        // Half up, in f64, where adding a half is exact.
+        let zero_point = (f64::from((qmin - min / scale).clamp(qmin, qmax)) + 0.5).floor() as f32;
         let (lo, hi) = ((qmin - zero_point) * scale, (qmax - zero_point) * scale);
         Grid { lo, hi, scale, action: Action::Quantizes }
     }
@@ -75,8 +79,11 @@ pub fn codes(rule: &GridRule) -> (f32, f32) {
 /// One channel of a quantizer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
+    /// The smallest value, at most 0.
     pub min: f32,
+    /// The largest, at least 0.
     pub max: f32,
+    /// Training steps seen, with the mark of frozen state.
     pub steps: u32,
 }
 

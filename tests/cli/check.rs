@@ -1,0 +1,40 @@
+//! `simqat check`
+
+use super::{Place, assert_says};
+
+#[test]
+fn check_tells_by_family_and_as_json_what_came_of_it() {
+    let place = Place::new();
+    let run = place.run(&["check", "--family", "counters", "--json"]).succeeded();
+    let json = run.json();
+    assert_eq!((&json["passed"], json["adapters"].as_array().unwrap().len()), (&true.into(), 1));
+    let adapter = &json["adapters"][0];
+    let names =
+        ["adapter", "features", "limits", "variants", "kernels", "seed", "families", "troubles", "seconds"];
+    for name in names {
+        assert!(!adapter[name].is_null(), "{name} is missing in {json}");
+    }
+    assert!(!adapter["adapter"]["driver"].as_str().unwrap().is_empty());
+    assert!(adapter["limits"]["max_storage_buffers_per_shader_stage"].as_u64().unwrap() >= 8);
+    let family = &adapter["families"][0];
+    assert_eq!((&family["family"], &family["failed"]), (&"counters".into(), &0.into()));
+    assert!(family["runs"].as_u64().unwrap() > 0);
+
+    let text = place.run(&["check", "--family", "counters", "--quiet"]).succeeded().stdout;
+    assert_says(&text, &["counters", "worst error", "driver:", "checks passed"]);
+}
+
+#[test]
+fn check_goes_over_all_adapters() {
+    let place = Place::new();
+    let json = place.run(&["check", "--adapter", "all", "--family", "counters", "--json"]).succeeded().json();
+    let listed = place.run(&["info", "--json"]).succeeded().json()["adapters"].as_array().unwrap().len();
+    assert_eq!(json["adapters"].as_array().unwrap().len(), listed);
+}
+
+#[test]
+fn check_refuses_families_and_adapters_that_are_not_there() {
+    let place = Place::new();
+    place.refused(2, &["check", "--family", "poetry"], &["\"poetry\"", "convolutions"]);
+    place.refused(2, &["check", "--adapter", "Voodoo 2"], &["Voodoo 2"]);
+}
