@@ -47,7 +47,7 @@ fn a_choice_of_backends_that_leaves_no_adapter_is_named() {
     // No system has both.
     let elsewhere = if cfg!(target_os = "macos") { "dx12" } else { "metal" };
     let output = Place::new().command(&["info"]).env("WGPU_BACKEND", elsewhere).output().unwrap();
-    let done = super::Done::of(output);
+    let done = Done::of(output);
     assert_eq!(done.code, Some(2), "{}", done.stderr);
     let named = format!("WGPU_BACKEND is \"{elsewhere}\"");
     assert!(done.stderr.contains(&named) && done.stderr.contains("unset it"), "{}", done.stderr);
