@@ -447,7 +447,7 @@ fn a_tensor_beyond_the_adapters_limit_is_refused_with_the_numbers() {
     let most = gpu().caps().max_binding_bytes;
     let Err(error) = gpu().alloc(most + 4) else { panic!("an allocation above the limit passed") };
     let text = error.to_string();
-    let mib = format!("{:.1} MiB", most as f64 / 1048576.0);
+    let mib = format!("{:.1} MiB", (most as f64 / 104857.6).floor() / 10.0);
     assert!(text.contains(&mib) && text.contains(&gpu().caps().adapter.name), "{text}");
     assert!(matches!(error, Error::Memory { limit: MemoryLimit::Tensor(limit), .. } if limit == most));
     // And the device goes on.

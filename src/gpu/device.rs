@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{self, AdapterSummary, GpuOptions, KernelFamily};
 use super::needs::NEEDS;
-use super::pool::{MemoryUse, Pool};
+use super::pool::{GUARD, MemoryUse, Pool};
 use super::stream::Stream;
 use crate::shader::PipelineCache;
 use crate::{Error, Result};
@@ -65,7 +65,9 @@ impl Caps {
             subgroup_size: subgroups.then_some(info.subgroup_min_size),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             f16: features.contains(wgpu::Features::SHADER_F16),
-            max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+            // Whole guard zones: some drivers say 2^31 - 1, and bindings and copies take whole words.
+            max_binding_bytes: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / GUARD
+                * GUARD,
             max_groups: limits.max_compute_workgroups_per_dimension,
             max_workgroup_size: limits.max_compute_invocations_per_workgroup,
             kernels,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::device::{Gpu, lock};
+use super::mebibytes;
 use crate::{Error, MemoryLimit, Result};
 
 /// Bytes of GPU memory that tensors take.
@@ -227,10 +228,10 @@ impl Gpu {
         let most = self.caps().max_binding_bytes;
         if bytes > most {
             let message = format!(
-                "a buffer of {:.1} MiB was asked for, and \"{}\" binds at most {:.1} MiB",
-                mib(bytes),
+                "a buffer of {} was asked for, and \"{}\" binds at most {}",
+                mebibytes::asked(bytes as f64),
                 self.caps().adapter.name,
-                mib(most)
+                mebibytes::available(most)
             );
             return Err(Error::Memory { message, asked: bytes, limit: MemoryLimit::Tensor(most) });
         }
@@ -253,9 +254,9 @@ impl Gpu {
         drop(pool);
         let slab = slab.ok_or_else(|| {
             let message = format!(
-                "out of GPU memory: {:.1} MiB more were asked for beside {:.1} MiB in use",
-                mib(bytes),
-                mib(usage.live)
+                "out of GPU memory: {} more were asked for beside {} in use",
+                mebibytes::asked(bytes as f64),
+                mebibytes::available(usage.live)
             );
             Error::Memory { message, asked: bytes, limit: MemoryLimit::Device(usage.live) }
         })?;
@@ -283,10 +284,6 @@ impl Gpu {
         lock(&self.0.stream).forget_bind_groups();
         lock(&self.0.pool).trim();
     }
-}
-
-fn mib(bytes: u64) -> f64 {
-    bytes as f64 / (1024.0 * 1024.0)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Shape;
-use crate::gpu::{Buffer, Gpu};
+use crate::gpu::{Buffer, Gpu, mebibytes};
 use crate::{Error, MemoryLimit, Result};
 
 /// What a tensor's values are.
@@ -26,14 +26,13 @@ impl fmt::Display for DType {
 
 /// Names the tensor, what it takes and what there is.
 fn too_large(gpu: &Gpu, shape: &Shape, most: u64) -> Error {
-    let mib = |bytes: f64| bytes / f64::from(1 << 20);
     // In floating point: the product may be more than integers hold.
     let bytes: f64 = shape.iter().map(|&extent| extent as f64).product::<f64>() * 4.0;
     let message = format!(
-        "a tensor of shape {shape} takes {:.1} MiB, and \"{}\" binds at most {:.1} MiB",
-        mib(bytes),
+        "a tensor of shape {shape} takes {}, and \"{}\" binds at most {}",
+        mebibytes::asked(bytes),
         gpu.caps().adapter.name,
-        mib(most as f64)
+        mebibytes::available(most)
     );
     Error::Memory { message, asked: bytes as u64, limit: MemoryLimit::Tensor(most) }
 }
