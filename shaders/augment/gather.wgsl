@@ -1,7 +1,7 @@
 // Makes a batch from a data set that lies on the device as bytes: picks the images of this step, takes the part of each
 // that its view says, mirrors it, resizes it bilinearly (half-pixel centres, edges repeated; smaller ones antialiased)
-// and normalizes, (value / 255 - mean) / deviation. An invocation makes /*{ unroll }*/ neighbours of a row, which share
-// their image and their rows; the labels come along.
+// and normalizes: (value - norm.x) * norm.y, which nothing can fuse. An invocation makes /*{ unroll }*/ neighbours of a row,
+// which share their image and their rows; the labels come along.
 //% include "common/index.wgsl"
 
 // The images up to params.first, and those from there on: one binding may be too small for all.
@@ -115,7 +115,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
 //% else
     let value = value_at(is_more, base, turn, y, x);
 //% endif
-    batch[out + /*{ u }*/u] = (value / 255.0 - norm.x) / norm.y;
+    batch[out + /*{ u }*/u] = (value - norm.x) * norm.y;
   }
 //% endfor
 }

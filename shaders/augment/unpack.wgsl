@@ -1,5 +1,5 @@
 // Makes a batch from pictures that the host has decoded, cut and resized: bytes of [rows, H, W, C] become values of
-// [rows, C, H, W], mirrored where that is asked for, and normalized, (value / 255 - mean) / deviation. An invocation takes
+// [rows, C, H, W], mirrored where that is asked for, and normalized as in gather.wgsl, to the same bits. An invocation takes
 // /*{ unroll }*/ neighbours of a row in all channels.
 //% include "common/index.wgsl"
 
@@ -42,7 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let values = vec4<f32>(four & vec4(255u));
     let norm = normalization[/*{ c }*/];
     batch[(plane + /*{ c }*/u * height) * strips + strip] =
-      (select(values, values.wzyx, mirrored) / 255.0 - norm.x) / norm.y;
+      (select(values, values.wzyx, mirrored) - norm.x) * norm.y;
   }
 //% endfor
 //% else
@@ -51,7 +51,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
     let at = source * /*{ channels }*/u + /*{ c }*/u;
     let value = f32((bytes[at / 4u] >> (8u * (at % 4u))) & 255u);
     let norm = normalization[/*{ c }*/];
-    batch[(plane + /*{ c }*/u * height) * strips + strip] = (value / 255.0 - norm.x) / norm.y;
+    batch[(plane + /*{ c }*/u * height) * strips + strip] = (value - norm.x) * norm.y;
   }
 //% endfor
 //% endif

@@ -62,7 +62,7 @@ pub struct Source<'a> {
     pub image: [usize; 3],
     /// H and W of the part that is taken; none where images are taken whole and never mirrored, whatever `order` says.
     pub part: Option<[usize; 2]>,
-    /// [mean, deviation] of each channel after division by 255, f32 [C, 2].
+    /// For each channel what is taken off a value from 0 to 255, and what it is multiplied by after that: f32 [C, 2].
     pub normalization: &'a Tensor,
 }
 

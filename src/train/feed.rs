@@ -4,23 +4,13 @@
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
+use super::normalization::Normalization;
 use crate::data::loader::Batch;
 use crate::data::{Loader, LoaderOptions, Order, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::kernel::augment::{Source, gather, unpack};
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
-
-/// Mean and standard deviation of each channel, of values between 0 and 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Normalization {
-    /// One for each channel.
-    pub mean: Vec<f32>,
-    /// One for each channel; not 0.
-    pub deviation: Vec<f32>,
-}
 
 /// How the pictures of a split become batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -307,29 +297,6 @@ impl Feed {
     /// Where the device has failed.
     pub fn progress(gpu: &Gpu) -> Result<Tensor> {
         Tensor::zeros(gpu, [4], DType::U32)
-    }
-}
-
-impl Normalization {
-    /// Fails where it is not one for pictures of so many channels.
-    pub(super) fn check(&self, channels: usize) -> Result<()> {
-        let Normalization { mean, deviation } = self;
-        let usable = mean.iter().chain(deviation).all(|v| v.is_finite()) && !deviation.contains(&0.0);
-        if mean.len() != channels || deviation.len() != channels || !usable {
-            return Err(Error::Invalid(format!(
-                "data.mean = {mean:?} and data.deviation = {deviation:?}: the pictures have {channels} channels, and \
-                 each needs a mean and a deviation that is not 0"
-            )));
-        }
-        Ok(())
-    }
-
-    /// f32 [C, 2], checked.
-    fn on_device(&self, gpu: &Gpu, channels: usize) -> Result<Tensor> {
-        self.check(channels)?;
-        let Normalization { mean, deviation } = self;
-        let pairs: Vec<f32> = mean.iter().zip(deviation).flat_map(|(m, d)| [*m, *d]).collect();
-        Tensor::from_f32(gpu, [channels, 2], &pairs)
     }
 }
 

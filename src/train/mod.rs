@@ -10,6 +10,7 @@ mod diagnose;
 mod evaluate;
 mod feed;
 mod memory;
+mod normalization;
 mod options;
 mod post_training;
 mod preparation;
@@ -26,8 +27,9 @@ pub use callback::{
 };
 pub use deployment::Int8Summary;
 pub use evaluate::{Evaluation, evaluate, evaluate_int8};
-pub use feed::{Feed, FeedOptions, Normalization};
+pub use feed::{Feed, FeedOptions};
 pub use memory::StepMemory;
+pub use normalization::Normalization;
 pub use options::{RunMode, TrainerOptions};
 pub use post_training::PostTraining;
 pub use recipe::{

@@ -39,13 +39,11 @@ impl Recipe {
         };
         // From [H, W, C] to [C, H, W].
         let plane = height * width;
-        let value = |c: usize, at: usize| {
-            (pixels[at * channels + c] / 255.0 - normalization.mean[c]) / normalization.deviation[c]
-        };
-        Ok((0..channels)
-            .flat_map(|c| (0..plane).map(move |at| (c, at)))
-            .map(|(c, at)| value(c, at))
-            .collect())
+        let mut values = Vec::with_capacity(channels * plane);
+        for (c, [middle, factor]) in normalization.constants().enumerate() {
+            values.extend((0..plane).map(|at| (pixels[at * channels + c] - middle) * factor));
+        }
+        Ok(values)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Batches made from bytes: picked, cut, mirrored, resized and normalized.
 
+use std::ops::Range;
+
 use super::super::{Case, Trial};
 use crate::Result;
 use crate::kernel::augment::{Source, gather, unpack};
-use crate::shader_test::Estimate;
+use crate::shader_test::{Bound, Estimate};
 use crate::tensor::Tensor;
 
 const FAMILY: &str = "augmentation";
@@ -26,7 +28,8 @@ struct Set {
     /// For each place of the order: first row and column of the part, and whether it is mirrored.
     places: Vec<(i32, i32, bool)>,
     part: Option<[usize; 2]>,
-    normalization: Vec<f32>,
+    /// For each channel what is taken off a value, and what it is multiplied by after that.
+    normalization: Vec<[f32; 2]>,
 }
 
 /// Random images, taken whole.
@@ -39,7 +42,9 @@ fn set(t: &Trial<'_>, images: usize, image: [usize; 3]) -> Set {
         order: draw.order(images),
         places: vec![(0, 0, false); images],
         part: None,
-        normalization: (0..image[0]).flat_map(|c| [0.1 * (c + 1) as f32, 0.3 + 0.1 * c as f32]).collect(),
+        normalization: (0..image[0])
+            .map(|c| [25.3 * (c + 1) as f32, 1.0 / (76.3 + 25.3 * c as f32)])
+            .collect(),
     }
 }
 
@@ -72,13 +77,7 @@ fn weights(place: usize, out: usize, extent: usize) -> Vec<(usize, Estimate)> {
     near.map(|(at, weight)| (at, weight.clamp(0.0, 1.0))).collect()
 }
 
-/// (value / 255 - mean) / deviation
-fn normalized(set: &Set, channel: usize, value: Estimate) -> Estimate {
-    let [mean, deviation] = [0, 1].map(|i| Estimate::from(set.normalization[2 * channel + i]));
-    (value / Estimate::exact(255.0) - mean) / deviation
-}
-
-/// The image at a place of the order.
+/// The image at a place of the order, [C, H, W], before it is normalized.
 fn oracle(set: &Set, place: usize, [height, width]: [usize; 2]) -> Vec<Estimate> {
     let [channels, h, w] = set.image;
     let (top, left, flip) = set.places[place];
@@ -106,11 +105,35 @@ fn oracle(set: &Set, place: usize, [height, width]: [usize; 2]) -> Vec<Estimate>
                 } else {
                     pixel(y, x)
                 };
-                all.push(normalized(set, channel, value));
+                all.push(value);
             }
         }
     }
     all
+}
+
+/// Compares a batch with the images of `places`. Bytes that were not resized must be normalized to the same bits everywhere.
+fn compare(
+    t: &mut Trial<'_>,
+    what: &str,
+    images: &Tensor,
+    set: &Set,
+    places: Range<usize>,
+    size: [usize; 2],
+) -> Result<()> {
+    let values = places.flat_map(|place| oracle(set, place, size));
+    let constants = |i: usize| set.normalization[i / (size[0] * size[1]) % set.image[0]];
+    if size == set.part.unwrap_or([set.image[1], set.image[2]]) {
+        let normalized =
+            |(i, value): (usize, Estimate)| (value.value as f32 - constants(i)[0]) * constants(i)[1];
+        let expected: Vec<f32> = values.enumerate().map(normalized).collect();
+        return t.values(what, images, &expected, Bound::Bits);
+    }
+    let normalized = |(i, value)| {
+        let [middle, factor] = constants(i).map(Estimate::from);
+        (value - middle) * factor
+    };
+    t.estimates(what, images, &values.enumerate().map(normalized).collect::<Vec<_>>())
 }
 
 fn packed(t: &Trial<'_>, bytes: &[u8]) -> Result<Tensor> {
@@ -151,7 +174,7 @@ fn check_split(
         progress: &t.words(&[number as u32, 0, 0])?,
         image: set.image,
         part: set.part,
-        normalization: &t.tensor([set.image[0], 2], &set.normalization)?,
+        normalization: &t.tensor([set.image[0], 2], set.normalization.as_flattened())?,
     };
     let (images, labels) = gather(&source, batch, rows, size)?;
     let places = number * batch..number * batch + rows;
@@ -162,8 +185,7 @@ fn check_split(
     t.same(&what, images.shape(), &[rows, set.image[0], size[0], size[1]])?;
     let picked = set.order[places.clone()].iter().map(|&i| set.labels[i as usize]).collect::<Vec<_>>();
     t.same(format!("labels of {what}"), &labels.read_u32()?, &picked)?;
-    let expected: Vec<Estimate> = places.flat_map(|place| oracle(set, place, size)).collect();
-    t.estimates(what, &images, &expected)
+    compare(t, &what, &images, set, places, size)
 }
 
 fn digits(t: &mut Trial<'_>) -> Result<()> {
@@ -229,7 +251,7 @@ fn pictures(t: &mut Trial<'_>) -> Result<()> {
         let (images, labels) = unpack(
             &packed(t, &interleaved)?,
             &t.words(&turns)?,
-            &t.tensor([channels, 2], &set.normalization)?,
+            &t.tensor([channels, 2], set.normalization.as_flattened())?,
             rows,
             [height, width, channels],
         )?;
@@ -237,8 +259,7 @@ fn pictures(t: &mut Trial<'_>) -> Result<()> {
         t.same(format!("labels of {what}"), &labels.read_u32()?, &set.labels)?;
         let places = flips.iter().map(|&flip| (0, 0, flip)).collect();
         let set = Set { order: (0..rows as u32).collect(), places, ..set };
-        let expected: Vec<Estimate> = (0..rows).flat_map(|row| oracle(&set, row, [height, width])).collect();
-        t.estimates(what, &images, &expected)?;
+        compare(t, &what, &images, &set, 0..rows, [height, width])?;
     }
     Ok(())
 }

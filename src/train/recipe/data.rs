@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Crop, KnownSet, LoaderOptions, Transform};
 use crate::quant::Finding;
-use crate::train::feed::Normalization;
+use crate::train::normalization::Normalization;
 use crate::{Error, Result};
 
 /// The data of a recipe.
