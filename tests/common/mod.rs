@@ -26,7 +26,12 @@ pub fn tiled_gpu() -> Gpu {
 pub fn open(kernels: KernelFamily) -> Gpu {
     let least = std::env::var("SIMQAT_TEST_LEAST").is_ok_and(|value| value == "1");
     let options = GpuOptions { checked: true, poison: true, kernels, least, ..Default::default() };
-    Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"))
+    let gpu = Gpu::open_with(&options).unwrap_or_else(|e| panic!("the tests need a GPU adapter: {e}"));
+    // What that script meant to test must be what is tested.
+    if let Ok(lanes) = std::env::var("SIMQAT_TEST_LANES") {
+        assert_eq!(gpu.caps().subgroup_size.unwrap_or(0).to_string(), lanes, "lanes of {gpu:?}");
+    }
+    gpu
 }
 
 /// Runs every case of `simqat::check` about this on this machine's adapter, and those that have other shaders for GPUs
