@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use common::gpu;
-use simqat::gpu::{Gpu, GpuOptions, MemoryUse};
+use simqat::gpu::{Gpu, GpuOptions, KernelFamily, MemoryUse};
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::elementwise::{Binary, Unary, binary, unary};
 use simqat::kernel::momentum::{Settings, update};
@@ -577,6 +577,15 @@ fn a_device_is_asked_whether_it_takes_a_shader_and_goes_on() {
     assert!(gpu.takes(&shader("@compute @workgroup_size(1) fn main() {}")));
     assert!(!gpu.takes(&shader("@compute @workgroup_size(1) fn main() { let x = 1u + 1.0; }")));
     assert!(!gpu.takes(&shader("@compute @workgroup_size(0) fn main() {}")));
+    assert_eq!(gpu.kernel_names(), Vec::<String>::new(), "what was asked about is not kept");
     let x = Tensor::full(&gpu, [5], 1.0).unwrap();
     assert_eq!(affine(&x, 2.0, 0.0).unwrap().read_f32().unwrap(), [2.0; 5]);
+}
+
+#[test]
+fn broadcast_kernels_are_refused_where_no_subgroup_has_their_lanes() {
+    // With the least features there are no subgroups.
+    let options = GpuOptions { kernels: KernelFamily::Broadcast, least: true, ..Default::default() };
+    let Err(error) = Gpu::open_with(&options) else { panic!("broadcast kernels without subgroups") };
+    assert!(error.is_bad_input() && error.to_string().contains("no lanes of a fixed number"), "{error}");
 }

@@ -1,6 +1,6 @@
 // a / b to the nearest f32, as IEEE 754 defines it. WGSL lets its own division be 2.5 units of the last place off, and each
 // adapter is off in its own way; integers are the same everywhere. For a of at least 0, b above 0 and no denormal numbers.
-// A quotient that would be denormal is 0.
+// A quotient that would be denormal is 0; one that is beyond f32 must not be asked for.
 fn quotient(a: f32, b: f32) -> f32 {
   let top = bitcast<u32>(a);
   let bottom = bitcast<u32>(b);

@@ -88,12 +88,12 @@ fn one(args: &Args, adapter: Option<String>, console: &Console) -> Result<Report
         if !std::mem::replace(&mut told, true) {
             console.say(format!("checking {}", describe(&caps.adapter)));
         }
-        let Outcome { case, kernels, verdict, time } = outcome;
+        let Outcome { case, kernels, verdict, time, .. } = outcome;
         let line = |what: &str| {
             format!("{what} {case} ({kernels} kernels, {:.1} s, {left} to go)", time.as_secs_f64())
         };
         match verdict {
-            Verdict::Passed(_) => console.say(line("ok    ")),
+            Verdict::Passed => console.say(line("ok    ")),
             Verdict::Failed(why) => console.insist(format!("{}\n       {why}", line("FAILED"))),
             Verdict::NotRun(why) => console.insist(format!("{}\n       {why}", line("not run"))),
         }
@@ -138,7 +138,7 @@ fn text(report: &Report) -> String {
 
 fn conclusion(report: &Report) -> String {
     let all = report.outcomes.len();
-    match report.outcomes.iter().filter(|o| !matches!(o.verdict, Verdict::Passed(_))).count() {
+    match report.outcomes.iter().filter(|o| !matches!(o.verdict, Verdict::Passed)).count() {
         0 => format!("all {all} checks passed"),
         wrong => format!("{wrong} of {all} checks did NOT pass"),
     }
@@ -166,17 +166,20 @@ fn object(report: &Report) -> Value {
             })
         })
         .collect();
-    let troubles: Vec<Value> = report
+    let cases: Vec<Value> = report
         .outcomes
         .iter()
-        .filter_map(|outcome| {
-            let (state, why) = match &outcome.verdict {
-                Verdict::Passed(_) => return None,
-                Verdict::Failed(why) => ("failed", why),
-                Verdict::NotRun(why) => ("not run", why),
+        .map(|outcome| {
+            let (state, message) = match &outcome.verdict {
+                Verdict::Passed => ("passed", None),
+                Verdict::Failed(why) => ("failed", Some(why)),
+                Verdict::NotRun(why) => ("not run", Some(why)),
             };
-            let Outcome { case, kernels, .. } = outcome;
-            Some(json!({"family": case.family, "case": case.name, "kernels": kernels, "state": state, "message": why}))
+            let Outcome { case, kernels, worst, time, .. } = outcome;
+            json!({
+                "family": case.family, "case": case.name, "kernels": kernels, "state": state, "message": message,
+                "worst_error": worst.error, "bound": worst.bound, "seconds": time.as_secs_f64(),
+            })
         })
         .collect();
     json!({
@@ -194,6 +197,6 @@ fn object(report: &Report) -> Value {
         "seconds": report.time.as_secs_f64(),
         "passed": report.passed(),
         "families": families,
-        "troubles": troubles,
+        "cases": cases,
     })
 }

@@ -39,14 +39,16 @@ pub struct Caps {
 }
 
 impl Caps {
+    /// Lanes for which there are broadcast kernels.
+    fn has_vector_lanes(&self) -> bool {
+        self.subgroup_size.is_some_and(|lanes| VECTOR_LANES.contains(&lanes))
+    }
+
     /// True on adapters where a load costs as much as twenty multiplications and lanes can hand each other
     /// values for nothing: shaders that run on the CPU's vector unit. [`GpuOptions::kernels`] overrules it.
     pub fn prefers_broadcast(&self) -> bool {
         match self.kernels {
-            KernelFamily::Auto => {
-                self.adapter.is_software
-                    && self.subgroup_size.is_some_and(|lanes| VECTOR_LANES.contains(&lanes))
-            }
+            KernelFamily::Auto => self.adapter.is_software && self.has_vector_lanes(),
             KernelFamily::Broadcast => true,
             KernelFamily::Tiled => false,
         }
@@ -125,9 +127,11 @@ impl Gpu {
     pub async fn open_async(options: &GpuOptions) -> Result<Gpu> {
         let (info, device, queue) = adapter::open(options).await?;
         let gpu = Gpu::assemble(device, queue, &info, options);
-        if options.kernels == KernelFamily::Broadcast && gpu.caps().subgroup_size.is_none() {
+        if options.kernels == KernelFamily::Broadcast && !gpu.caps().has_vector_lanes() {
+            let lanes = gpu.caps().subgroup_size.map_or("no lanes".into(), |lanes| format!("{lanes} lanes"));
             return Err(Error::Invalid(format!(
-                "the broadcast kernels need subgroups of one size, which \"{}\" does not have; take the tiled ones",
+                "the broadcast kernels need subgroups of 4, 8 or 16 lanes, always as many, and \"{}\" has {lanes} of a \
+                 fixed number; take the tiled ones",
                 info.name
             )));
         }

@@ -1,12 +1,15 @@
 //! WGSL: the table of sources, the template engine that turns a source and its constants into a shader,
 //! and the cache of compiled pipelines. Nothing here knows what a shader computes.
 
+mod fault;
+mod interface;
 mod pipeline;
 mod source;
 mod spec;
 mod webgpu;
 
-pub use pipeline::{Fault, Pipeline, PipelineCache};
+pub use fault::Fault;
+pub use pipeline::{Pipeline, PipelineCache};
 pub use source::{SOURCES, render};
 pub use spec::{Constant, Shader, ShaderSpec};
 pub use webgpu::{for_webgpu, uses_subgroups};

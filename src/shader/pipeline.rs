@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use super::{Shader, render};
+use super::interface::{bindings, label};
+use super::{Fault, Shader, render};
 use crate::Result;
 
 /// A compiled shader with the layout of its one bind group.
@@ -24,37 +25,12 @@ pub struct PipelineCache {
     fault: Option<Fault>,
 }
 
-/// A fault to plant in one of the library's shaders: wherever the rendered text of `file` has `sound`, it gets `broken`.
-#[derive(Clone, Copy, Debug)]
-pub struct Fault {
-    /// Path under `shaders/`.
-    pub file: &'static str,
-    /// What is there.
-    pub sound: &'static str,
-    /// What is put in its place.
-    pub broken: &'static str,
-}
-
 #[derive(Default)]
 struct Made {
     pipelines: HashMap<Shader, Arc<Pipeline>>,
     names: BTreeSet<String>,
     /// Never given twice, also when pipelines have gone: bind groups are cached by it.
     next_id: u64,
-}
-
-/// The most bytes of a label: drivers of OpenGL end a longer one with a complaint.
-const LABEL: usize = 200;
-
-/// What a debugger or a driver calls the shader; profiles have the whole name.
-fn label(shader: &Shader) -> String {
-    let mut label = shader.to_string();
-    if label.len() > LABEL {
-        let end = (0..=LABEL).rev().find(|&at| label.is_char_boundary(at)).unwrap_or(0);
-        label.truncate(end);
-        label.push('~');
-    }
-    label
 }
 
 impl PipelineCache {
@@ -75,6 +51,24 @@ impl PipelineCache {
         if let Some(pipeline) = made.pipelines.get(shader) {
             return Ok(pipeline.clone());
         }
+        let (raw, layout) = self.compile(device, shader, checked)?;
+        made.next_id += 1;
+        made.names.insert(shader.to_string());
+        let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.next_id, raw, layout });
+        made.pipelines.insert(shader.clone(), pipeline.clone());
+        Ok(pipeline)
+    }
+
+    /// The pipeline of `shader` with its layout, made anew and not kept.
+    ///
+    /// # Errors
+    /// As [`PipelineCache::get`].
+    pub(crate) fn compile(
+        &self,
+        device: &wgpu::Device,
+        shader: &Shader,
+        checked: bool,
+    ) -> Result<(wgpu::ComputePipeline, wgpu::BindGroupLayout)> {
         let text = match shader {
             Shader::Library(spec) => match &self.fault {
                 Some(fault) if fault.file == spec.file() => render(spec)?.replace(fault.sound, fault.broken),
@@ -118,11 +112,7 @@ impl PipelineCache {
             },
             cache: None,
         });
-        made.next_id += 1;
-        made.names.insert(shader.to_string());
-        let pipeline = Arc::new(Pipeline { shader: shader.clone(), id: made.next_id, raw, layout });
-        made.pipelines.insert(shader.clone(), pipeline.clone());
-        Ok(pipeline)
+        Ok((raw, layout))
     }
 
     /// What was compiled so far, also if it has gone.
@@ -147,43 +137,5 @@ impl PipelineCache {
     /// True before the first kernel ran, and if all have gone.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-/// The bindings that a shader declares, each on a line of the form `@group(0) @binding(N) var<KIND> ...`.
-///
-/// wgpu could derive a layout by itself, but leaves out what a variant does not touch; then launchers would
-/// have to know which variant touches what.
-fn bindings(text: &str) -> Vec<wgpu::BindGroupLayoutEntry> {
-    let declared = text.lines().filter_map(|line| {
-        let (number, rest) = line.trim_start().strip_prefix("@group(0) @binding(")?.split_once(')')?;
-        let kind = rest.trim_start().strip_prefix("var<")?.split_once('>')?.0.replace(' ', "");
-        let ty = match kind.as_str() {
-            "uniform" => wgpu::BufferBindingType::Uniform,
-            "storage,read_write" => wgpu::BufferBindingType::Storage { read_only: false },
-            _ => wgpu::BufferBindingType::Storage { read_only: true },
-        };
-        Some(wgpu::BindGroupLayoutEntry {
-            binding: number.trim().parse().ok()?,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        })
-    });
-    declared.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_short_and_cut_between_characters() {
-        let host = |name: &str| Shader::Host { name: name.into(), text: String::new() };
-        assert_eq!(label(&host("short")), "short");
-        for name in ["x".repeat(500), "ä".repeat(300), format!("x{}", "ä".repeat(300))] {
-            let label = label(&host(&name));
-            assert!(label.len() <= LABEL + 1 && name.starts_with(label.trim_end_matches('~')), "{label}");
-        }
     }
 }

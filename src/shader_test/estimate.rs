@@ -76,7 +76,9 @@ impl Estimate {
     /// The square root: as 1 / inverseSqrt(x), which are 2 units and 2.5.
     pub fn sqrt(self) -> Self {
         let value = self.value.sqrt();
-        Estimate::rounded(value, value - (self.value - self.error).max(0.0).sqrt(), 5.0)
+        let [below, above] = [self.value - self.error, self.value + self.error].map(|x| x.max(0.0).sqrt());
+        // Near zero the side above is the longer one.
+        Estimate::rounded(value, (value - below).max(above - value), 5.0)
     }
 
     /// The hyperbolic tangent: 10^-5, or as sinh(x) / cosh(x), whichever is worse. Up to 10 the former is.

@@ -20,7 +20,7 @@ fn run(family: &str, fault: Option<Fault>) -> Result<Report> {
 /// What failed, with the reason.
 fn failures(report: &Report) -> Vec<String> {
     let failed = report.outcomes.iter().filter_map(|outcome| match &outcome.verdict {
-        Verdict::Passed(_) => None,
+        Verdict::Passed => None,
         Verdict::Failed(why) | Verdict::NotRun(why) => Some(format!("{}: {why}", outcome.case)),
     });
     failed.collect()

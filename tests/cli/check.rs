@@ -10,7 +10,7 @@ fn check_tells_by_family_and_as_json_what_came_of_it() {
     assert_eq!((&json["passed"], json["adapters"].as_array().unwrap().len()), (&true.into(), 1));
     let adapter = &json["adapters"][0];
     let names =
-        ["adapter", "features", "limits", "variants", "kernels", "seed", "families", "troubles", "seconds"];
+        ["adapter", "features", "limits", "variants", "kernels", "seed", "families", "cases", "seconds"];
     for name in names {
         assert!(!adapter[name].is_null(), "{name} is missing in {json}");
     }
@@ -18,7 +18,10 @@ fn check_tells_by_family_and_as_json_what_came_of_it() {
     assert!(adapter["limits"]["max_storage_buffers_per_shader_stage"].as_u64().unwrap() >= 8);
     let family = &adapter["families"][0];
     assert_eq!((&family["family"], &family["failed"]), (&"counters".into(), &0.into()));
-    assert!(family["runs"].as_u64().unwrap() > 0);
+    let runs = family["runs"].as_u64().unwrap();
+    assert!(runs > 0);
+    let cases = adapter["cases"].as_array().unwrap();
+    assert!(cases.len() as u64 == runs && cases.iter().all(|case| case["state"] == "passed"), "{json}");
 
     let text = place.run(&["check", "--family", "counters", "--quiet"]).succeeded().stdout;
     assert_says(&text, &["counters", "worst error", "driver:", "checks passed"]);
