@@ -35,7 +35,7 @@ fn every_variant_has_every_form() {
 }
 
 #[test]
-#[ignore = "writes files: script/compilers --write FOLDER"]
+#[ignore = "not a test by itself: script/compilers --write FOLDER has it write files"]
 fn write() {
     let folder = std::env::var("SIMQAT_WRITE_SHADERS").expect("SIMQAT_WRITE_SHADERS must name a folder");
     translate::write_all(Path::new(&folder)).unwrap_or_else(|e| panic!("{folder}: {e}"));

@@ -173,10 +173,10 @@ fn broken_archives_are_refused() {
     );
 }
 
-/// With `SIMQAT_CIFAR10` set, that data folder holds all of CIFAR-10, and it is CIFAR-10.
 #[test]
+#[ignore = "wants all of CIFAR-10 in the data folder that SIMQAT_CIFAR10 names"]
 fn the_environments_folder_holds_cifar10() {
-    let Some(folder) = std::env::var_os("SIMQAT_CIFAR10").filter(|folder| !folder.is_empty()) else { return };
+    let folder = std::env::var_os("SIMQAT_CIFAR10").expect("SIMQAT_CIFAR10 must name a data folder");
     let mut options = DataOptions::default();
     (options.data_dir, options.allow_download) = (Some(folder.into()), false);
     let data = load("cifar10", &options).unwrap();

@@ -148,13 +148,9 @@ fn shelves_are_tried_in_order_and_half_a_set_is_none() {
     assert!(from(load("mnist-5k", &options).unwrap(), &first));
 }
 
-/// With `SIMQAT_DATA` set, all of MNIST must be there and be MNIST.
 #[test]
+#[ignore = "wants all of MNIST in the data folder that SIMQAT_DATA names"]
 fn the_environments_folder_holds_mnist() {
-    if std::env::var_os("SIMQAT_DATA").is_none_or(|folder| folder.is_empty()) {
-        // Nothing was promised; what the variable means is tested beside `DataOptions`.
-        return;
-    }
     let data = load("mnist", &DataOptions::default()).unwrap();
     assert!(!data.is_sample);
     assert_eq!((data.train.len(), data.test.len(), data.classes), (60_000, 10_000, 10));

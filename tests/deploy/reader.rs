@@ -40,8 +40,9 @@ fn compare(python: &OsString, model: &Int8Model) {
 }
 
 #[test]
+#[ignore = "wants Python with numpy and safetensors: SIMQAT_ONNX_PYTHON"]
 fn the_page_is_enough_for_a_reader() {
-    let Some(python) = python() else { return };
+    let python = python();
     for model in [lenet5(3), mixed(4), mixed(5)] {
         compare(&python, &model);
     }
