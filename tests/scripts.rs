@@ -14,7 +14,7 @@ fn script(name: &str) -> Command {
 
 #[test]
 fn an_unknown_option_is_wrong_usage() {
-    for name in ["compilers", "gpu-figures", "test-adapters"] {
+    for name in ["compilers", "fuzz", "gpu-figures", "test-adapters"] {
         let output = script(name).arg("--everything").output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "script/{name}: {told}");
