@@ -73,7 +73,7 @@ pub struct Progress<'a> {
     program_start: Instant,
     first_step: Option<Duration>,
     bar: Option<ProgressBar>,
-    /// Test accuracy after the last epoch, in words.
+    /// Accuracy after the last epoch, in words.
     tested: String,
     epoch: EpochMeans,
 }
@@ -198,8 +198,9 @@ impl Callback for Progress<'_> {
         let mut tested = String::new();
         if let Some(evaluation) = report.evaluation {
             let accuracy = 100.0 * evaluation.top1();
-            self.tested = format!("  test {accuracy:.2} %");
-            tested = format!("  test accuracy {accuracy:.2} %");
+            let images = report.evaluated_on;
+            self.tested = format!("  {images} {accuracy:.2} %");
+            tested = format!("  {images} accuracy {accuracy:.2} %");
             if let Some(top5) = evaluation.top5() {
                 tested += &format!(", top-5 {:.2} %", 100.0 * top5);
             }

@@ -59,6 +59,9 @@ impl Results<'_> {
             perhaps(int8.map(|p| p.top1)),
             &PUBLISHED_ACCURACY.join(" / "),
         );
+        if there.iter().any(|(_, part)| part.validation_top1.is_some()) {
+            row("validation accuracy", &|p| perhaps(p.validation_top1), "-".into(), "");
+        }
         if there.iter().any(|(_, part)| part.top5.is_some()) {
             row("top-5 accuracy", &|p| perhaps(p.top5), perhaps(int8.and_then(|p| p.top5)), "");
         }

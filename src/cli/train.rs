@@ -118,6 +118,7 @@ fn differing(old: &Recipe, new: &Recipe) -> Vec<&'static str> {
         ("[model]", old.model != new.model),
         ("data.mean or data.deviation", old.data.normalization != new.data.normalization),
         ("data.limit", old.data.limit != new.data.limit),
+        ("data.validation", old.data.validation != new.data.validation),
         ("[data.augment]", old.data.augment != new.data.augment),
         ("[data.evaluate]", old.data.evaluate != new.data.evaluate),
         ("train.accumulate", old.train.accumulate != new.train.accumulate),

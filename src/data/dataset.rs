@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::order;
 use crate::error::{Error, Result};
 
 /// Where the pictures of a [`Split`] are.
@@ -109,19 +110,36 @@ impl Split {
     /// in memory they are the first; of files, which lie sorted by class, they are spread evenly over all.
     pub fn first(&self, count: usize) -> Split {
         let count = count.min(self.len());
-        let (pictures, picked): (_, Vec<usize>) = match &self.pictures {
+        match &self.pictures {
+            Pictures::Memory { .. } => self.picked(0..count),
+            Pictures::Files(files) => self.picked((0..count).map(|i| i * files.len() / count)),
+        }
+    }
+
+    /// What is left if `count` pictures are held back, and those: drawn by the seed, in the order in which they are here.
+    ///
+    /// # Panics
+    /// If there are not more pictures than that.
+    pub(crate) fn held_back(&self, seed: u64, count: usize) -> (Split, Split) {
+        assert!(count < self.len(), "{count} of {} pictures cannot be held back", self.len());
+        let held = order::held_back(seed, self.len(), count);
+        let rest = (0..self.len()).filter(|picture| held.binary_search(picture).is_err());
+        (self.picked(rest), self.picked(held.iter().copied()))
+    }
+
+    /// The pictures of these numbers, in this order.
+    fn picked(&self, numbers: impl Iterator<Item = usize> + Clone) -> Split {
+        let pictures = match &self.pictures {
             Pictures::Memory { shape, bytes } => {
                 let size: usize = shape.iter().product();
-                let bytes = bytes[..count * size].to_vec();
-                (Pictures::Memory { shape: *shape, bytes }, (0..count).collect())
+                let bytes = numbers.clone().flat_map(|i| &bytes[i * size..][..size]).copied().collect();
+                Pictures::Memory { shape: *shape, bytes }
             }
             Pictures::Files(files) => {
-                let picked: Vec<usize> = (0..count).map(|i| i * files.len() / count).collect();
-                let files = picked.iter().map(|&i| files[i].clone()).collect();
-                (Pictures::Files(Arc::new(files)), picked)
+                Pictures::Files(Arc::new(numbers.clone().map(|i| files[i].clone()).collect()))
             }
         };
-        Split { pictures, labels: picked.into_iter().map(|i| self.labels[i]).collect() }
+        Split { pictures, labels: numbers.map(|i| self.labels[i]).collect() }
     }
 }
 
@@ -199,6 +217,32 @@ mod tests {
         let two = split.first(2);
         assert_eq!((two.images().unwrap(), &two.labels[..]), (&[0, 1, 2, 3][..], &[2, 1][..]));
         assert_eq!(split.first(9), split);
+    }
+
+    #[test]
+    fn what_is_held_back_is_drawn_by_the_seed_and_no_longer_there() {
+        let labels: Vec<u32> = (0..50).collect();
+        let memory = Split::new([1, 1, 1], (0..50).collect(), labels.clone(), 50).unwrap();
+        let files = Split::of_files((0..50).map(|i| i.to_string().into()).collect(), labels, 50).unwrap();
+        let (rest, held) = memory.held_back(7, 12);
+        assert_eq!((rest.len(), held.len()), (38, 12));
+        let mut all = [rest.labels.clone(), held.labels.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, memory.labels);
+        for split in [&rest, &held] {
+            assert!(
+                split
+                    .images()
+                    .unwrap()
+                    .iter()
+                    .zip(&split.labels)
+                    .all(|(byte, label)| u32::from(*byte) == *label)
+            );
+            assert!(split.labels.is_sorted());
+        }
+        assert_eq!(memory.held_back(7, 12).1, held);
+        assert_ne!(memory.held_back(8, 12).1, held);
+        assert_eq!(files.held_back(7, 12).1.labels, held.labels);
     }
 
     #[test]

@@ -63,6 +63,25 @@ pub fn read_classes(folder: impl AsRef<Path>) -> Result<Vec<String>> {
     class_folders(&train_of(folder.as_ref())?)
 }
 
+/// The pictures of one folder with a folder for each of these classes, numbered as they are here.
+///
+/// # Errors
+/// As [`read_folder`], of one split; [`Error::BadFile`] if its classes are others.
+pub fn read_split(folder: impl AsRef<Path>, classes: &[String]) -> Result<Split> {
+    let folder = folder.as_ref();
+    let found = class_folders(folder)?;
+    let missing = classes.iter().find(|class| !found.contains(class)).map(|class| (class, "has no class"));
+    let other =
+        found.iter().find(|class| !classes.contains(class)).map(|class| (class, "has another class,"));
+    match missing.or(other) {
+        Some((class, what)) => Err(Error::bad_file(
+            folder,
+            format!("{what} {class:?}; its classes must be those that are trained on"),
+        )),
+        None => list(folder, classes),
+    }
+}
+
 /// The training pictures' folder.
 fn train_of(folder: &Path) -> Result<PathBuf> {
     let train = folder.join("train");

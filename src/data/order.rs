@@ -5,6 +5,8 @@ use crate::tensor::random::Philox;
 /// Streams of one seed: parameters are drawn from those that count up from 0, orders from this one on, and what happens
 /// to single pictures from [`PICTURES`] on.
 const ORDERS: u64 = 1 << 32;
+/// Which pictures are held back is drawn from this one.
+const HELD_BACK: u64 = ORDERS - 1;
 /// The stream of a picture is this, for each epoch, plus the picture's number, which is below 2^32.
 const PICTURES: u64 = 2 << 32;
 
@@ -22,6 +24,14 @@ pub enum Order {
         /// Counted from 0.
         epoch: usize,
     },
+}
+
+/// `count` of `pictures`, drawn by the seed, in the order of their numbers.
+pub(crate) fn held_back(seed: u64, pictures: usize, count: usize) -> Vec<usize> {
+    let drawn = Philox::new(seed, HELD_BACK).permutation(pictures).into_iter().take(count);
+    let mut held: Vec<usize> = drawn.map(|picture| picture as usize).collect();
+    held.sort_unstable();
+    held
 }
 
 impl Order {

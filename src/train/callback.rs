@@ -64,6 +64,8 @@ pub struct EpochReport {
     pub train_time: Duration,
     /// On the test images; none after an epoch that is not evaluated.
     pub evaluation: Option<Evaluation>,
+    /// What the images that were evaluated are to the training: "test", or "validation".
+    pub evaluated_on: &'static str,
 }
 
 impl EpochReport {
@@ -240,11 +242,12 @@ impl Callback for MetricsLog {
             "ms_per_step": report.ms_per_step(),
         });
         if let Some(evaluation) = report.evaluation {
-            object["test"] = serde_json::json!(evaluation);
-            object["test"]["top1"] = evaluation.top1().into();
+            let mut found = serde_json::json!(evaluation);
+            found["top1"] = evaluation.top1().into();
             if let Some(top5) = evaluation.top5() {
-                object["test"]["top5"] = top5.into();
+                found["top5"] = top5.into();
             }
+            object[report.evaluated_on] = found;
         }
         self.write(object)
     }
@@ -263,7 +266,7 @@ pub struct ModelCheckpoint {
     /// The step that was asked for last is one to save, and is not saved yet.
     owed: bool,
     keeps_best: bool,
-    /// The best accuracy on the test images so far.
+    /// The best accuracy on the images that are looked at, so far.
     best: Option<f64>,
 }
 

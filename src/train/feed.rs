@@ -38,6 +38,8 @@ pub struct Feed {
     batch: usize,
     /// Label and picture.
     largest_label: (usize, usize),
+    /// What the images are to a training.
+    role: &'static str,
 }
 
 /// Where the pictures are.
@@ -137,6 +139,7 @@ impl Feed {
             count,
             batch,
             largest_label: by_picture.max().unwrap_or_default(),
+            role: "test",
         })
     }
 
@@ -162,6 +165,16 @@ impl Feed {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// What is evaluated on these images is reported under this name: "test" unless it is given, or "validation".
+    pub fn with_role(self, role: &'static str) -> Feed {
+        Feed { role, ..self }
+    }
+
+    /// What the images are to a training.
+    pub fn role(&self) -> &'static str {
+        self.role
     }
 
     /// Images in the split.

@@ -34,7 +34,7 @@ pub use options::{RunMode, TrainerOptions};
 pub use post_training::PostTraining;
 pub use recipe::{
     AugmentRecipe, CheckpointRecipe, DataRecipe, EvaluateRecipe, ModelRecipe, OptimizerRecipe, Recipe,
-    ResNetRecipe, TrainRecipe,
+    ResNetRecipe, TrainRecipe, Validation,
 };
 pub use report::{Summary, TrainingSummary};
 pub use run::{Done, Job, RunFolder, Variant};

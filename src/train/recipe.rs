@@ -3,6 +3,7 @@
 mod data;
 mod model;
 mod training;
+mod validation;
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ pub use data::{AugmentRecipe, DataRecipe, EvaluateRecipe};
 pub use model::{ModelRecipe, ResNetRecipe};
 use serde::{Deserialize, Serialize};
 pub use training::{CheckpointRecipe, OptimizerRecipe, TrainRecipe};
+pub use validation::Validation;
 
 use crate::gpu::Gpu;
 use crate::nn::Network;
@@ -112,7 +114,7 @@ impl Recipe {
         }
         let defaults = toml::Table::try_from(defaults)
             .map_err(|e| Error::Invalid(format!("the default recipe cannot be written: {e}")))?;
-        let recipe: Recipe = settings::over(defaults, given, "", &["simqat.layer"])?;
+        let recipe: Recipe = settings::over(defaults, given, "", &["simqat.layer", "data.validation"])?;
         recipe.validate()?;
         Ok(recipe)
     }

@@ -36,6 +36,9 @@ pub struct Summary {
 pub struct TrainingSummary {
     /// Share of correct test images at the end.
     pub top1: f64,
+    /// Share of correct images of those that `data.validation` names; none if it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_top1: Option<f64>,
     /// Share of them whose label is among the first five classes; none where there are at most five.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top5: Option<f64>,

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::callback::{Callback, EpochReport, MetricsLog, ModelCheckpoint};
 use super::checkpoint::Checkpoint;
 use super::feed::{Feed, FeedOptions};
-use super::recipe::Recipe;
+use super::recipe::{Recipe, Validation};
 use super::report::{Summary, TrainingSummary};
 use super::trainer::{Outcome, StopFlag, Trainer};
+use crate::data::folder::read_split;
 use crate::data::{Dataset, Skipped, Split, Transform};
 use crate::gpu::Gpu;
 use crate::nn::Network;
@@ -218,7 +219,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn train_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        self.feed(network, &self.trained_on(data), self.data.batch, self.data.augment.transform())
+        self.feed(network, self.trained_on(data)?.as_ref(), self.data.batch, self.data.augment.transform())
     }
 
     /// The images that are trained on, in batches for training, but cut and resized as for evaluating: what the observers of a
@@ -227,7 +228,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn calibration_feed(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        self.feed(network, &self.trained_on(data), self.data.batch, self.data.evaluate.transform())
+        self.feed(network, self.trained_on(data)?.as_ref(), self.data.batch, self.data.evaluate.transform())
     }
 
     /// The images that are trained on, in batches for evaluating, as [`Recipe::test_feed`] takes test images: nothing is
@@ -236,17 +237,36 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::feed`].
     pub fn train_feed_for_evaluation(&self, network: &Network, data: &Dataset) -> Result<Feed> {
-        let split = self.trained_on(data);
+        let split = self.trained_on(data)?;
         let batch = self.data.eval_batch.min(split.len());
         self.feed(network, &split, batch, self.data.evaluate.transform())
     }
 
-    /// The training images, or those of them that `data.limit` leaves.
-    fn trained_on<'a>(&self, data: &'a Dataset) -> Cow<'a, Split> {
-        match self.data.limit {
+    /// The images that `data.validation` names, in batches for evaluating; none if it names none.
+    ///
+    /// # Errors
+    /// If too many or too few would be held back, a folder has other classes than the data, or as [`Recipe::feed`].
+    pub fn validation_feed(&self, network: &Network, data: &Dataset) -> Result<Option<Feed>> {
+        let split = match &self.data.validation {
+            Validation::None => return Ok(None),
+            Validation::Folder(folder) => read_split(folder, &data.class_names)?,
+            drawn => data.train.held_back(self.seed, drawn.held_back(data.train.len())?).1,
+        };
+        let batch = self.data.eval_batch.min(split.len());
+        let feed = self.feed(network, &split, batch, self.data.evaluate.transform())?;
+        Ok(Some(feed.with_role("validation")))
+    }
+
+    /// The training images without those that are held back, or those of them that `data.limit` leaves.
+    fn trained_on<'a>(&self, data: &'a Dataset) -> Result<Cow<'a, Split>> {
+        let left = match self.data.validation.held_back(data.train.len())? {
             0 => Cow::Borrowed(&data.train),
-            limit => Cow::Owned(data.train.first(limit)),
-        }
+            count => Cow::Owned(data.train.held_back(self.seed, count).0),
+        };
+        Ok(match self.data.limit {
+            0 => left,
+            limit => Cow::Owned(left.first(limit)),
+        })
     }
 
     /// A split in batches of `batch`, as large as the network wants the images.
@@ -309,6 +329,15 @@ impl Job<'_> {
     pub fn run(&self, gpu: &Gpu, watch: &mut dyn Callback) -> Result<Done> {
         let mut trainer = self.trainer(gpu)?;
         let test = self.recipe.test_feed(trainer.network(), self.data)?;
+        let validation = self.recipe.validation_feed(trainer.network(), self.data)?;
+        // What the best checkpoint and the curves go by.
+        let watched = validation.as_ref().unwrap_or(&test);
+        if self.recipe.checkpoint.best && validation.is_none() {
+            log::warn!(
+                "checkpoint.best = true without data.validation: the best checkpoint is picked by the test images, so its \
+                 accuracy on them flatters; data.validation = 0.1 holds a tenth of the training images back for that"
+            );
+        }
         self.folder.create()?;
         let variant = self.variant.name();
         let metadata = self.recipe.metadata(self.variant, self.data)?;
@@ -324,9 +353,9 @@ impl Job<'_> {
         .going_on_from(trainer.steps_done())?;
         let mut metrics = MetricsLog::continue_from(self.folder.metrics(), variant, trainer.steps_done())?;
         let mut times = EpochTimes::default();
-        let mut skipped = SkippedLog::new(self.folder.skipped(), &test, self.resume.is_some())?;
+        let mut skipped = SkippedLog::new(self.folder.skipped(), [watched, &test], self.resume.is_some())?;
         let ended = trainer
-            .fit(&test, &mut [&mut metrics, &mut checkpoints, &mut times, &mut skipped, watch], self.stop)
+            .fit(watched, &mut [&mut metrics, &mut checkpoints, &mut times, &mut skipped, watch], self.stop)
             .map_err(|e| self.with_last_good(e, checkpoints.newest()));
         let written = skipped.finish(&trainer);
         // Where both failed, the training's own error is the one to tell.
@@ -336,7 +365,7 @@ impl Job<'_> {
         if outcome == Outcome::Finished && batches > 0 {
             trainer.reestimate_batch_norm(batches)?;
             checkpoints.save_again(&trainer)?;
-            let evaluation = trainer.evaluate(&test)?;
+            let evaluation = trainer.evaluate(watched)?;
             checkpoints.keep_if_best(&trainer, &evaluation)?;
             times.last = Some(evaluation);
         }
@@ -344,17 +373,19 @@ impl Job<'_> {
         let summary = match outcome {
             Outcome::Stopped { .. } => None,
             Outcome::Finished => {
-                let evaluation = match times.last {
+                let last = match times.last {
                     Some(evaluation) => evaluation,
                     // Resumed at the very end, there was no epoch left.
                     None => {
-                        let evaluation = trainer.evaluate(&test)?;
+                        let evaluation = trainer.evaluate(watched)?;
                         checkpoints.keep_if_best(&trainer, &evaluation)?;
                         evaluation
                     }
                 };
+                let evaluation = if validation.is_some() { trainer.evaluate(&test)? } else { last };
                 Some(TrainingSummary {
                     top1: evaluation.top1(),
+                    validation_top1: validation.is_some().then(|| last.top1()),
                     top5: evaluation.top5(),
                     ms_per_step: times.median(),
                     checkpoint_bytes: std::fs::metadata(&checkpoint).map_or(0, |m| m.len()),
@@ -377,13 +408,13 @@ impl Job<'_> {
 /// Keeps `skipped.txt`, a line for each picture that could not be decoded; there is none where there is no such picture.
 struct SkippedLog<'a> {
     path: PathBuf,
-    test: &'a Feed,
+    evaluated: [&'a Feed; 2],
     lines: BTreeSet<String>,
 }
 
 impl<'a> SkippedLog<'a> {
     /// A training that goes on keeps the names that its earlier part left.
-    fn new(path: PathBuf, test: &'a Feed, goes_on: bool) -> Result<SkippedLog<'a>> {
+    fn new(path: PathBuf, evaluated: [&'a Feed; 2], goes_on: bool) -> Result<SkippedLog<'a>> {
         let lines = match std::fs::read_to_string(&path) {
             Ok(text) if goes_on => text.lines().map(String::from).collect(),
             Ok(_) => {
@@ -394,14 +425,15 @@ impl<'a> SkippedLog<'a> {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => BTreeSet::new(),
             Err(e) => return Err(Error::io(&path)(e)),
         };
-        Ok(SkippedLog { path, test, lines })
+        Ok(SkippedLog { path, evaluated, lines })
     }
 
     /// Writes the file where there are new names.
     fn update(&mut self, trainer: &Trainer) -> Result<()> {
         let before = self.lines.len();
         let line = |s: Skipped| format!("{}: {}", s.path.display(), s.reason).replace('\n', " ");
-        self.lines.extend(trainer.skipped().into_iter().chain(self.test.skipped()).map(line));
+        let evaluated = self.evaluated.iter().flat_map(|feed| feed.skipped());
+        self.lines.extend(trainer.skipped().into_iter().chain(evaluated).map(line));
         if self.lines.len() == before {
             return Ok(());
         }

@@ -469,7 +469,14 @@ impl Trainer {
             let (epoch, epochs) = (end / self.steps_per_epoch(), self.options.epochs);
             let due = epoch.is_multiple_of(self.options.eval_every) || epoch == epochs;
             let evaluation = due.then(|| self.evaluate(test)).transpose()?;
-            let report = EpochReport { epoch, epochs, steps: end - start.1, train_time, evaluation };
+            let report = EpochReport {
+                epoch,
+                epochs,
+                steps: end - start.1,
+                train_time,
+                evaluation,
+                evaluated_on: test.role(),
+            };
             callbacks.iter_mut().try_for_each(|callback| callback.on_epoch(self, &report))?;
             // The evaluation and whatever the callbacks did is not part of a step.
             self.reports.resume_clock(self.waited());

@@ -61,6 +61,42 @@ fn run_trains_both_variants_and_ends_with_a_table() {
 }
 
 #[test]
+fn the_best_checkpoint_is_picked_by_images_that_are_held_back() {
+    let place = Place::new();
+    let options = ["--set", "checkpoint.best=true", "--set", "data.sample_epochs=2", "--float-only"];
+    let done = place.run(&[&["run", "tiny.toml"][..], &options].concat()).succeeded();
+    assert_says(
+        &done.stderr,
+        &["checkpoint.best = true without data.validation", "picked by the test images"],
+    );
+
+    let held = ["--set", "data.validation=0.25", "--name", "held", "--json"];
+    let done = place.run(&[&["run", "tiny.toml"][..], &options, &held].concat()).succeeded();
+    let epochs = done.stderr.lines().filter(|line| line.contains("epoch "));
+    assert!(epochs.clone().count() == 2 && epochs.clone().all(|line| line.contains("  validation accuracy")));
+    assert!(!done.stderr.contains("picked by the test images"), "{}", done.stderr);
+    let summary = done.json();
+    let metrics = std::fs::read_to_string(place.path("runs/held/metrics.jsonl")).unwrap();
+    let lines: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // 3000 of the sample's 4000 training images are left: 6 steps of 500 in an epoch.
+    assert_eq!(lines.last().unwrap()["step"], 12, "{metrics}");
+    let watched: Vec<&Value> =
+        lines.iter().map(|line| &line["validation"]).filter(|v| v.is_object()).collect();
+    assert!(watched.len() == 2 && lines.iter().all(|line| line["test"].is_null()), "{metrics}");
+    assert!(watched.iter().all(|found| found["images"] == 1000), "{metrics}");
+    assert_eq!(watched[1]["top1"], summary["float"]["validation_top1"]);
+    // The test images are measured at the end.
+    let evaluated =
+        place.run(&["eval", "runs/held/checkpoints/float-12.safetensors", "--json"]).succeeded().json();
+    assert_eq!((&evaluated["top1"], &evaluated["images"]), (&summary["float"]["top1"], &1000.into()));
+
+    let all = ["run", "tiny.toml", "--name", "all", "--set", "data.validation=4000"];
+    place.refused(2, &all, &["data.validation = 4000", "4000 training images"]);
+    let missing = ["run", "tiny.toml", "--name", "gone", "--set", "data.validation=nowhere"];
+    place.refused(2, &missing, &["nowhere"]);
+}
+
+#[test]
 fn training_accuracy_is_that_of_the_images_trained_on() {
     let place = Place::new();
     let few = ["--set", "data.limit=600", "--set", "data.batch=200", "--epochs", "8"];

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Validation;
 use crate::data::{Crop, KnownSet, LoaderOptions, Transform};
 use crate::quant::Finding;
 use crate::train::normalization::Normalization;
@@ -24,6 +25,8 @@ pub struct DataRecipe {
     pub sample_epochs: usize,
     /// Train on so many images only, always the same ones; 0: on all.
     pub limit: usize,
+    /// What the best checkpoint and the curves go by.
+    pub validation: Validation,
     /// Threads that decode pictures; 0: as many as there are cores.
     pub workers: usize,
     /// Batches that are decoded ahead.
@@ -88,6 +91,7 @@ impl Default for DataRecipe {
             normalization: Normalization { mean: vec![0.1307], deviation: vec![0.3081] },
             sample_epochs: 40,
             limit: 0,
+            validation: Validation::None,
             workers: 0,
             prefetch: 4,
             augment: AugmentRecipe::default(),
@@ -197,6 +201,7 @@ impl DataRecipe {
 
     /// Fails where a value makes no sense, with its key.
     pub(super) fn validate(&self) -> Result<()> {
+        self.validation.validate()?;
         let positive = [
             ("data.batch", self.batch),
             ("data.eval_batch", self.eval_batch),

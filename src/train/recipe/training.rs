@@ -72,7 +72,7 @@ pub struct CheckpointRecipe {
     pub every_steps: usize,
     /// How many of the newest stay.
     pub keep: usize,
-    /// Whether the one with the best accuracy on the test images stays besides.
+    /// Whether the one with the best accuracy stays besides: on `data.validation`'s images, or if there are none, on the test images.
     pub best: bool,
 }
 
