@@ -472,9 +472,17 @@ fn an_unknown_adapter_is_an_error_that_lists_those_there_are() {
     assert!(listed.iter().any(|a| a.full_name() == name), "{name} is not in {listed:?}");
 }
 
+/// What a host would make. Without OpenGL, unless the environment asks for it: loading that driver on one thread while
+/// others open devices is what a program of several threads should not do.
+fn host_instance() -> wgpu::Instance {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::PRIMARY);
+    wgpu::Instance::new(descriptor)
+}
+
 #[test]
 fn a_hosts_device_is_used_and_stays_the_hosts() {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let instance = host_instance();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     // WebGPU's default limits and no feature at all: what the least host has.
     let (device, queue) =
@@ -494,7 +502,7 @@ fn a_hosts_device_is_used_and_stays_the_hosts() {
 
 #[test]
 fn a_hosts_device_that_is_too_small_is_refused_with_the_numbers() {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let instance = host_instance();
     let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
     let required_limits = wgpu::Limits {
         max_storage_buffers_per_shader_stage: 4,
