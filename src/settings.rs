@@ -10,7 +10,7 @@ pub(crate) fn invalid(error: toml::de::Error) -> Error {
 }
 
 /// `given` over `defaults`, read as a `T`. Keys are told with `path` before them. The tables whose paths are in `open`
-/// have keys of any name; values whose paths are in it are of any type.
+/// have keys of any name, and the values whose paths are there too are of any type but a table's.
 pub(crate) fn over<T: DeserializeOwned>(
     mut defaults: toml::Table,
     given: toml::Table,
@@ -63,7 +63,10 @@ fn merge(all: &mut toml::Table, given: toml::Table, path: &str, open: &[&str]) -
             (Some(slot @ toml::Value::Float(_)), toml::Value::Integer(v)) => {
                 *slot = toml::Value::Float(v as f64)
             }
-            (Some(slot), value) if slot.same_type(&value) || open.contains(&&full[..]) => *slot = value,
+            (Some(slot), value) if slot.same_type(&value) => *slot = value,
+            (Some(slot), value) if !slot.is_table() && !value.is_table() && open.contains(&&full[..]) => {
+                *slot = value
+            }
             (Some(slot), value) => {
                 return Err(Error::Invalid(format!(
                     "{full} = {value} is of type {}; type {} is wanted, such as {slot}",
