@@ -44,6 +44,7 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| beside(&args.checkpoint));
     outputs::check(&args.checkpoint, &[("--out", Some(&out))])?;
     let (data, gpu) = begin(global, console, &recipe.data.name, args.data_dir.clone())?;
+    let data = checkpoint.in_its_classes(data)?;
     let done = PostTraining::of(&gpu, &recipe, &checkpoint, &data)?;
     for finding in &done.findings {
         console.warn(finding.to_string());

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
+use simqat::data::folder::read_classes;
 use simqat::data::{DataOptions, Dataset, KnownSet};
 use simqat::deploy::{Conversion, CpuEngine, Engine, GpuEngine, Int8Model, convert, is_int8_model};
 use simqat::gpu::Gpu;
@@ -91,10 +92,25 @@ impl Trained {
 /// What people call the classes: as a file says, or the recipe's data set; their numbers where neither does.
 pub fn class_names(told: Option<&str>, recipe: &Recipe, classes: usize) -> Vec<String> {
     let told: Option<Vec<String>> = told.and_then(|names| serde_json::from_str(names).ok());
-    let known = || recipe.data.name.parse::<KnownSet>().ok();
-    let known = || known().map(|set| set.class_names().iter().map(ToString::to_string).collect());
-    let names = told.or_else(known).filter(|names: &Vec<String>| names.len() == classes);
+    let names = told.filter(|names| names.len() == classes).or_else(|| known_names(recipe, classes));
     names.unwrap_or_else(|| (0..classes).map(|class| class.to_string()).collect())
+}
+
+/// The names of the classes of the recipe's data, if that is a known set of so many, or a folder that is there.
+pub fn known_names(recipe: &Recipe, classes: usize) -> Option<Vec<String>> {
+    let names = match recipe.data.name.parse::<KnownSet>() {
+        Ok(set) => set.class_names().iter().map(ToString::to_string).collect(),
+        Err(_) => read_classes(&recipe.data.name).ok()?,
+    };
+    (names.len() == classes).then_some(names)
+}
+
+/// `data` with its labels in the order of the model's classes, if it says them.
+pub fn in_its_classes(model: &Int8Model, path: &Path, data: Dataset) -> Result<Dataset> {
+    let Some(text) = model.metadata.get("class_names") else { return Ok(data) };
+    let names: Vec<String> = serde_json::from_str(text)
+        .map_err(|e| Error::bad_file(path, format!("its class_names are no list of names ({e}): {text}")))?;
+    data.in_order_of(&names).map_err(|e| Error::bad_file(path, e.to_string()))
 }
 
 /// The recipe that an int8 model was trained by.

@@ -13,7 +13,7 @@ use simqat::{Error, Result};
 use super::Global;
 use super::checkpoints::{history, recipe_of, variant_of};
 use super::console::Console;
-use super::deployed::{Device, Saved, recipe_in};
+use super::deployed::{Device, Saved, in_its_classes, recipe_in};
 use super::progress::title;
 use super::session::{begin, describe};
 use super::table::Table;
@@ -28,6 +28,9 @@ pub struct Args {
     /// Which images: those held back for testing, or those that the recipe trains on, as they are without augmentation
     #[arg(long, value_name = "SPLIT", default_value = "test")]
     split: Split,
+    /// Measure on this data set, of the same classes, instead of the recipe's: a name, or a folder of pictures
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
     /// Take the data from DIR, which has a folder per data set in it (mnist/) [env: SIMQAT_DATA]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -64,6 +67,12 @@ impl Split {
     }
 }
 
+impl Args {
+    fn data<'a>(&'a self, recipe: &'a Recipe) -> &'a str {
+        self.data.as_ref().unwrap_or(&recipe.data.name)
+    }
+}
+
 /// What is said of the file beside the accuracy.
 struct Subject {
     recipe: Recipe,
@@ -87,7 +96,8 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
                 )));
             }
             let (recipe, variant) = (recipe_of(&checkpoint, &[])?, variant_of(&checkpoint)?);
-            let (data, gpu) = begin(global, console, &recipe.data.name, args.data_dir.clone())?;
+            let (data, gpu) = begin(global, console, args.data(&recipe), args.data_dir.clone())?;
+            let data = checkpoint.in_its_classes(data)?;
             let network = recipe.variant_network(&gpu, data.classes, variant)?;
             checkpoint.load_into(&network)?;
             let evaluation = evaluate(&network, &args.split.feed(&recipe, &network, &data)?)?;
@@ -102,7 +112,8 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
         }
         Saved::Int8(model) => {
             let recipe = recipe_in(&model, &args.checkpoint)?;
-            let (data, gpu) = begin(global, console, &recipe.data.name, args.data_dir.clone())?;
+            let (data, gpu) = begin(global, console, args.data(&recipe), args.data_dir.clone())?;
+            let data = in_its_classes(&model, &args.checkpoint, data)?;
             let device = args.device.unwrap_or(Device::Cpu);
             let mut engine = device.engine(&gpu, &model)?;
             // Its shapes are what the feed goes by.

@@ -14,6 +14,7 @@ use simqat::{Error, Result};
 
 use super::checkpoints::{classes_of, history, recipe_of, variant_of};
 use super::console::Console;
+use super::deployed::known_names;
 use super::outputs;
 use super::overrides::Assignments;
 use super::progress::title;
@@ -62,12 +63,15 @@ pub fn import(args: &ImportArgs, console: &Console) -> Result<()> {
     };
     let done = file.load_into(&network, &args.skip)?;
     let name = args.weights.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let metadata = [
+    let mut metadata = vec![
         ("variant".to_string(), Variant::Float.name().to_string()),
         ("recipe".to_string(), recipe.to_toml()?),
         ("classes".to_string(), classes.to_string()),
         ("imported".to_string(), name),
     ];
+    if let Some(names) = known_names(&recipe, classes) {
+        metadata.push(("class_names".to_string(), json!(names).to_string()));
+    }
     save_network_with(&network, &args.out, &metadata)?;
 
     let mut table = Table::default();

@@ -44,7 +44,7 @@ pub fn run(args: &Args, global: &Global, console: &Console) -> Result<()> {
     let recipe = super::checkpoints::recipe_of(&checkpoint, &[])?;
     let name = args.data.as_ref().unwrap_or(&recipe.data.name);
     let (data, gpu) = begin(global, console, name, args.data_dir.clone())?;
-    let data = limited(data, args.images)?;
+    let data = limited(checkpoint.in_its_classes(data)?, args.images)?;
     let trained = Trained::of(&gpu, &checkpoint)?;
     let conversion = trained.converted(&checkpoint)?;
     for note in &conversion.notes {

@@ -68,6 +68,10 @@ pub fn run(args: &Args, global: &Global, console: &Console, start: Instant) -> R
     if let Some(checkpoint) = &checkpoint {
         same_data(&data, checkpoint)?;
     }
+    let data = match checkpoint.as_ref().or(from.as_ref()) {
+        Some(checkpoint) => checkpoint.in_its_classes(data)?,
+        None => data,
+    };
     let folder = RunFolder::new(&args.places.runs, &recipe)?;
     let mut training = Training {
         global,

@@ -7,6 +7,7 @@
 pub mod catalog;
 mod checksum;
 pub mod cifar;
+mod classes;
 pub mod dataset;
 #[cfg(feature = "fetch")]
 pub mod fetch;

@@ -8,6 +8,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::trainer::Trainer;
+use crate::data::Dataset;
 use crate::nn::{Network, Slot};
 use crate::tensor::{DType, Tensor};
 use crate::whole_file::write_whole;
@@ -183,6 +184,42 @@ impl Checkpoint {
     /// Steps that the training had done.
     pub fn step(&self) -> Option<usize> {
         self.metadata("step")?.parse().ok()
+    }
+
+    /// What its outputs stand for, `[classes]`; none if the file does not say.
+    ///
+    /// # Errors
+    /// If what it says is no list of names.
+    pub fn class_names(&self) -> Result<Option<Vec<String>>> {
+        let Some(text) = self.metadata("class_names") else { return Ok(None) };
+        serde_json::from_str(text).map(Some).map_err(|e| {
+            Error::bad_file(&self.path, format!("its class_names are no list of names ({e}): {text}"))
+        })
+    }
+
+    /// `data` with its labels in the order of the classes that this network was trained on.
+    ///
+    /// # Errors
+    /// If they are other classes, with those that differ. A file that says no names is taken as one of the data's.
+    pub fn in_its_classes(&self, data: Dataset) -> Result<Dataset> {
+        match self.class_names()? {
+            Some(names) => data.in_order_of(&names).map_err(|e| Error::bad_file(&self.path, e.to_string())),
+            None => Ok(data),
+        }
+    }
+
+    /// Fails if `data` has its classes in another order than this network.
+    pub(super) fn check_classes(&self, data: &Dataset) -> Result<()> {
+        match self.class_names()? {
+            Some(names) if names != data.class_names => Err(Error::bad_file(
+                &self.path,
+                format!(
+                    "its outputs stand for {names:?}, and the labels of \"{}\" for {:?}; Checkpoint::in_its_classes maps them",
+                    data.name, data.class_names
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// True where the network that was saved had fake quantizers.

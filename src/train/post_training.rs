@@ -39,6 +39,7 @@ impl PostTraining {
             let message = "it is quantized already; calibrate a checkpoint of the float network";
             return Err(Error::bad_file(checkpoint.path(), message));
         }
+        checkpoint.check_classes(data)?;
         let float = recipe.network(gpu, data.classes)?;
         checkpoint.load_into(&float)?;
         let network = recipe.simqat.apply(&float)?;

@@ -298,6 +298,9 @@ impl Job<'_> {
     /// # Errors
     /// Where recipe, data and checkpoint do not fit each other, or the device has failed.
     pub fn trainer(&self, gpu: &Gpu) -> Result<Trainer> {
+        for checkpoint in [self.resume, self.from].into_iter().flatten() {
+            checkpoint.check_classes(self.data)?;
+        }
         let network = self.recipe.variant_network(gpu, self.data.classes, self.variant)?;
         let feed = self.recipe.train_feed(&network, self.data)?;
         let mut options = self.recipe.trainer_options();

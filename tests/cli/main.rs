@@ -4,6 +4,7 @@
 mod bad_input;
 mod bench;
 mod check;
+mod classes;
 mod data;
 mod deploy;
 mod files;
