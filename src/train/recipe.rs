@@ -147,6 +147,15 @@ impl Recipe {
                 self.name
             )));
         }
+        // Every checkpoint has its recipe in it.
+        let values = serde_json::to_value(self)
+            .map_err(|e| Error::Invalid(format!("the recipe cannot be written: {e}")))?;
+        if let Some((key, number)) = beyond_toml("", &values) {
+            return Err(Error::Invalid(format!(
+                "{key} = {number}: recipes are TOML, whose whole numbers end at {}; take a smaller one",
+                i64::MAX
+            )));
+        }
         self.data.validate()?;
         self.model.builder(1)?;
         self.trainer_options().validate()?;
@@ -159,6 +168,20 @@ impl Recipe {
     /// Where the device has failed.
     pub fn network(&self, gpu: &Gpu, classes: usize) -> Result<Network> {
         self.model.builder(classes)?.build(gpu, self.seed)
+    }
+}
+
+/// The first whole number that TOML cannot hold, with its key.
+fn beyond_toml(key: &str, value: &serde_json::Value) -> Option<(String, u64)> {
+    match value {
+        serde_json::Value::Object(table) => table.iter().find_map(|(name, value)| {
+            beyond_toml(&if key.is_empty() { name.clone() } else { format!("{key}.{name}") }, value)
+        }),
+        serde_json::Value::Array(values) => values.iter().find_map(|value| beyond_toml(key, value)),
+        value => value
+            .as_u64()
+            .filter(|number| i64::try_from(*number).is_err())
+            .map(|number| (key.to_string(), number)),
     }
 }
 
@@ -254,6 +277,22 @@ mod tests {
         ] {
             let error = Recipe::parse_with(text, &[assignment.into()]).unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{assignment}: {error}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_no_file_could_hold_are_refused_with_their_key() {
+        let largest = i64::MAX as u64;
+        let recipe = Recipe { seed: largest, ..Recipe::default() };
+        recipe.validate().unwrap();
+        assert_eq!(Recipe::parse(&recipe.to_toml().unwrap()).unwrap(), recipe);
+        let mut epochs = Recipe::default();
+        epochs.train.epochs = usize::MAX;
+        for (recipe, key) in
+            [(Recipe { seed: largest + 1, ..recipe }, "seed = 92"), (epochs, "train.epochs = 18")]
+        {
+            let error = recipe.validate().unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("9223372036854775807"), "{error}");
         }
     }
 

@@ -28,6 +28,7 @@ fn recipes_with_mistakes_are_refused() {
 fn options_with_mistakes_are_refused() {
     let place = Place::new().with_checkpoint();
     place.refused(2, &["run", "tiny.toml", "--batch", "0"], &["data.batch = 0"]);
+    place.refused(2, &["run", "tiny.toml", "--seed", "9223372036854775808"], &["seed = 9223372036854775808"]);
     place.refused(2, &["run", "tiny.toml", "--batch", "4001"], &["data.batch = 4001", "4000 images"]);
     place.refused(2, &["run", "tiny.toml", "--epochs", "0"], &["train.epochs = 0"]);
     place.refused(2, &["run", "tiny.toml", "--name", "../up"], &["../up"]);
