@@ -28,6 +28,7 @@ pub struct Job {
 
 impl Job {
     /// A line of a list.
+    #[cfg(target_os = "linux")]
     pub fn of_line(line: &str) -> Job {
         let mut parts = line.split('\t').map(str::to_string);
         let mut part = || parts.next().unwrap_or_else(|| panic!("a line of the list is cut: {line}"));
