@@ -1,8 +1,8 @@
 //! Batches: from a data set that lies on the device as bytes, or from pictures that the host has just decoded.
 
 use super::catalogue::{Entry, entry};
-use super::extent;
 use super::params::params;
+use super::{at_least, extent, product};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -66,13 +66,41 @@ pub struct Source<'a> {
     pub normalization: &'a Tensor,
 }
 
+impl Source<'_> {
+    /// Fails unless all is there that a batch of `count` images may be made of.
+    fn check(&self, count: usize, size: [usize; 2]) -> Result<()> {
+        self.order.expect(DType::U32)?;
+        at_least("the progress of a batch", self.progress, DType::U32, 1)?;
+        let part = self.part.unwrap_or([self.image[1], self.image[2]]);
+        let sizes = [&self.image[..], &part, &size].concat();
+        if let Some(bad) = sizes.iter().find(|&&n| n == 0 || n > i32::MAX as usize) {
+            return Err(Error::Shape(format!(
+                "images of {:?} [C, H, W], of which {part:?} becomes {size:?}: {bad} is no size of a picture",
+                self.image
+            )));
+        }
+        let held = self.first.min(count);
+        for (pixels, images) in self.pixels.into_iter().zip([held, count - held]) {
+            pixels.expect(DType::U32)?;
+            if product(&[images, self.image[0], self.image[1], self.image[2]]).div_ceil(4) > pixels.count() {
+                return Err(Error::Shape(format!(
+                    "{images} images of {:?} [C, H, W] in bytes are not in {} words of pixels",
+                    self.image,
+                    pixels.count()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `rows` images and labels, from place `progress[0] * batch` of the order on. Images are resized to `size`
 /// [H, W] bilinearly (half-pixel centres) where they differ, antialiased where they become smaller, and normalized:
 /// [rows, C, H, W] and u32 `[rows]`.
 ///
 /// # Errors
-/// Where the normalization does not fit the channels, `rows` is more than `batch`, the order is none, or the device has
-/// failed.
+/// Where the normalization does not fit the channels, `rows` is more than `batch`, the order is none, the pixels are fewer
+/// than those of the images in the order, a size is 0, or the device has failed.
 pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) -> Result<(Tensor, Tensor)> {
     let channels = source.image[0];
     check_normalization(source.normalization, channels)?;
@@ -83,6 +111,7 @@ pub fn gather(source: &Source<'_>, batch: usize, rows: usize, size: [usize; 2]) 
             source.order.shape(),
         )));
     }
+    source.check(count, size)?;
     let first = extent(source.first, "the number of images")?;
     let count = extent(count, "the number of images")?;
     let gpu = source.order.gpu();
@@ -122,7 +151,10 @@ pub fn unpack(
 ) -> Result<(Tensor, Tensor)> {
     let [height, width, channels] = image;
     check_normalization(normalization, channels)?;
-    if rows == 0 || bytes.count() * 4 < rows * height * width * channels || turns.count() < 2 * rows {
+    bytes.expect(DType::U32)?;
+    turns.expect(DType::U32)?;
+    let pixels = product(&[rows, height, width, channels]);
+    if pixels == 0 || bytes.count() < pixels.div_ceil(4) || turns.count() / 2 < rows {
         return Err(Error::Shape(format!(
             "{rows} images of {image:?} [H, W, C] are not in {} words of pixels and {} of turns",
             bytes.count(),
@@ -145,6 +177,7 @@ pub fn unpack(
 }
 
 fn check_normalization(normalization: &Tensor, channels: usize) -> Result<()> {
+    normalization.expect(DType::F32)?;
     if normalization.shape()[..] != [channels, 2] {
         return Err(Error::Shape(format!(
             "the normalization must be [{channels}, 2], one mean and deviation for each channel, not {}",

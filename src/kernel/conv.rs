@@ -4,14 +4,15 @@ use super::catalogue::Entry;
 use super::gemm::{Epilogue, machine, run};
 pub use super::geometry::{Extents, Geometry, Padding};
 use super::plan::{self, ConvShape};
-use super::same_shape;
+use super::{product, same_shape};
 use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 
 impl Extents {
     fn shape(&self, geometry: &Geometry) -> Result<ConvShape> {
-        let all = self.input.iter().chain(&self.weight).chain(&self.output);
-        let [input, output] = [self.input.iter().product(), self.output_shape().count()];
+        let all = self.input.iter().chain(&self.weight).chain(&self.output).chain(&self.pad);
+        let all = all.chain(&geometry.stride).chain(&geometry.dilation);
+        let [input, output] = [product(&self.input), self.output_shape().count()];
         if let Some(large) = all.chain(&[input, output]).find(|&&e| e > i32::MAX as usize) {
             return Err(Error::Shape(format!("{large} values are more than shaders count")));
         }

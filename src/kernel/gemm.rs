@@ -32,6 +32,9 @@ impl Epilogue<'_> {
     pub const NONE: Epilogue<'static> = Epilogue { bias: None, relu: false };
 
     pub(super) fn checked(&self, length: usize) -> Result<plan::Epilogue> {
+        if let Some(bias) = self.bias {
+            bias.expect(DType::F32)?;
+        }
         if let Some(bias) = self.bias.filter(|b| b.count() != length) {
             let shape = bias.shape();
             return Err(Error::Shape(format!("a bias of shape {shape} does not fit {length} outputs")));
@@ -60,7 +63,7 @@ pub fn gemm(form: Form, a: &Tensor, b: &Tensor, epilogue: Epilogue<'_>) -> Resul
         Form::NT => (a0, a1, b1, b0),
         Form::TN => (a1, a0, b0, b1),
     };
-    if k != k_right || m * n * k == 0 {
+    if k != k_right || [m, n, k].contains(&0) {
         return Err(Error::Shape(format!(
             "matrices of shapes {} and {} do not multiply in the form {form:?}",
             a.shape(),

@@ -71,17 +71,18 @@ impl Geometry {
         if stride == 0 || dilation == 0 || kernel == 0 || input == 0 {
             return None;
         }
-        let reach = (kernel - 1) * dilation + 1;
+        let reach = (kernel - 1).checked_mul(dilation)?.checked_add(1)?;
         let (before, after) = match self.padding {
             Padding::Valid => (0, 0),
             Padding::Same => {
-                let total = ((input.div_ceil(stride) - 1) * stride + reach).saturating_sub(input);
+                let last = (input.div_ceil(stride) - 1) * stride;
+                let total = last.checked_add(reach)?.saturating_sub(input);
                 (total / 2, total - total / 2)
             }
             Padding::Explicit { top, bottom, .. } if axis == 0 => (top, bottom),
             Padding::Explicit { left, right, .. } => (left, right),
         };
-        let room = (input + before + after).checked_sub(reach)?;
+        let room = input.checked_add(before)?.checked_add(after)?.checked_sub(reach)?;
         Some((before, room / stride + 1))
     }
 
@@ -93,12 +94,12 @@ impl Geometry {
         let x = input.nchw("the input of a convolution")?;
         let w = weight.nchw("the weights of a convolution, [O, C / groups, kh, kw],")?;
         let groups = self.groups;
-        if groups == 0 || w[0] % groups != 0 || x[1] != w[1] * groups || x[0] == 0 || w[0] == 0 || w[1] == 0 {
+        let takes = w[1].saturating_mul(groups);
+        if groups == 0 || w[0] % groups != 0 || x[1] != takes || x[0] == 0 || w[0] == 0 || w[1] == 0 {
             return Err(Error::Shape(format!(
                 "an input of shape {input} and weights of shape {weight} do not make a convolution of {groups} \
-                 groups: the input has {} channels, the weights take {}",
-                x[1],
-                w[1] * groups
+                 groups: the input has {} channels, the weights take {takes}",
+                x[1]
             )));
         }
         let misfit = || {

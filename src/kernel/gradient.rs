@@ -3,7 +3,7 @@
 use super::catalogue::{Entry, entry};
 use super::loss::{HISTORY, expect_progress};
 use super::params::params;
-use super::{extent, same_shape, spread};
+use super::{at_least, extent, same_shape, spread};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -37,7 +37,9 @@ fn clip_shader() -> ShaderSpec {
 /// Where shapes disagree, or the device has failed.
 pub fn accumulate(gradient: &Tensor, total: &Tensor, progress: &Tensor) -> Result<()> {
     same_shape("a gradient and its sum", gradient.shape(), total.shape())?;
-    progress.expect(DType::U32)?;
+    gradient.expect(DType::F32)?;
+    total.expect(DType::F32)?;
+    at_least("the progress of a step", progress, DType::U32, 4)?;
     let vectors = gradient.count().div_ceil(4);
     let (unroll, threads) = spread(vectors);
     gradient
@@ -64,7 +66,9 @@ pub fn partial_sums(count: usize) -> usize {
 /// Where they do not fit there, or the device has failed.
 pub fn square_sums(gradient: &Tensor, partials: &Tensor, place: usize) -> Result<()> {
     let groups = partial_sums(gradient.count());
-    if place + groups > partials.count() {
+    gradient.expect(DType::F32)?;
+    partials.expect(DType::F32)?;
+    if place.checked_add(groups).is_none_or(|end| end > partials.count()) {
         return Err(Error::Shape(format!(
             "{groups} partial sums from place {place} on do not fit into {}",
             partials.count()
@@ -99,6 +103,8 @@ pub fn clip(
     limit: f32,
 ) -> Result<()> {
     expect_progress(history, progress)?;
+    partials.expect(DType::F32)?;
+    at_least("the factor of the gradients", factor, DType::F32, 1)?;
     let count = extent(partials.count(), "the number of partial sums")?;
     let passes = extent(passes, "the number of passes in a step")?;
     partials

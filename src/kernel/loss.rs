@@ -50,6 +50,7 @@ fn tally_shader() -> ShaderSpec {
 /// Where shapes or types disagree, the smoothing is not at least 0 and below 1, or the device has failed.
 pub fn softmax_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -> Result<CrossEntropy> {
     let [rows, classes] = logits.shape().matrix("logits")?;
+    logits.expect(DType::F32)?;
     labels.expect(DType::U32)?;
     if labels.shape()[..] != [rows] || rows == 0 || classes == 0 {
         return Err(Error::Shape(format!(
@@ -93,6 +94,16 @@ pub fn softmax_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f32) -
 /// Where a shape is another, `passes` is 0, or the device has failed.
 pub fn tally(loss: &CrossEntropy, history: &Tensor, progress: &Tensor, passes: usize) -> Result<()> {
     expect_progress(history, progress)?;
+    loss.losses.expect(DType::F32)?;
+    loss.ranks.expect(DType::U32)?;
+    let rows = extent(loss.losses.count(), "the number of rows")?;
+    if rows == 0 || loss.ranks.count() != loss.losses.count() {
+        return Err(Error::Shape(format!(
+            "a tally wants one loss and one rank for each row, and their shapes are {} and {}",
+            loss.losses.shape(),
+            loss.ranks.shape()
+        )));
+    }
     let passes = extent(passes, "the number of passes in a step")?;
     if passes == 0 {
         return Err(Error::Invalid("a step of 0 passes: it has at least 1".into()));
@@ -104,13 +115,14 @@ pub fn tally(loss: &CrossEntropy, history: &Tensor, progress: &Tensor, passes: u
         .bind(loss.ranks.buffer())
         .bind(history.buffer())
         .bind(progress.buffer())
-        .params(&TallyParams { rows: loss.losses.count() as u32, passes })
+        .params(&TallyParams { rows, passes })
         .groups([1, 1, 1])
 }
 
 /// Fails where these are not what [`tally`] writes.
 pub(super) fn expect_progress(history: &Tensor, progress: &Tensor) -> Result<()> {
     progress.expect(DType::U32)?;
+    history.expect(DType::F32)?;
     if history.shape()[..] != [HISTORY, ENTRY] || progress.shape()[..] != [4] {
         return Err(Error::Shape(format!(
             "the history must be [{HISTORY}, {ENTRY}] and the progress [4], not {} and {}",

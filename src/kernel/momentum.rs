@@ -3,7 +3,7 @@
 use super::catalogue::{Entry, entry};
 use super::loss::{HISTORY, expect_progress};
 use super::params::params;
-use super::{extent, same_shape, spread};
+use super::{at_least, extent, same_shape, spread};
 use crate::Result;
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
@@ -43,7 +43,14 @@ pub fn update(
 ) -> Result<()> {
     same_shape("a parameter and its gradient", parameter.shape(), gradient.shape())?;
     same_shape("a parameter and its velocity", parameter.shape(), velocity.shape())?;
-    settings.progress.expect(DType::U32)?;
+    for tensor in [parameter, velocity, gradient] {
+        tensor.expect(DType::F32)?;
+    }
+    at_least("the learning rate", settings.rate, DType::F32, 1)?;
+    at_least("the progress of a step", settings.progress, DType::U32, 3)?;
+    if let Some(factor) = settings.factor {
+        at_least("the factor of the gradients", factor, DType::F32, 1)?;
+    }
     let vectors = parameter.count().div_ceil(4);
     let (unroll, threads) = spread(vectors);
     let mut launch = parameter

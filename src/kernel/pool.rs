@@ -5,7 +5,7 @@ use super::gemm::machine;
 use super::params::params;
 use super::plan::Machine;
 use super::reduce::{Reduction, reduce};
-use super::{extent, same_shape};
+use super::{extent, product, same_shape};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -36,8 +36,9 @@ impl Window {
         let mut out = [0; 2];
         for axis in 0..2 {
             let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
-            let padded = plane[axis] + 2 * padding;
-            if kernel == 0 || stride == 0 || padding > kernel / 2 || padded < kernel {
+            let padded = plane[axis].saturating_add(padding.saturating_mul(2));
+            let countable = [kernel, stride, padded].iter().all(|&n| n > 0 && n <= i32::MAX as usize);
+            if !countable || padding > kernel / 2 || padded < kernel {
                 return Err(Error::Shape(format!("{self:?} does not fit a plane of {plane:?}")));
             }
             out[axis] = (padded - kernel) / stride + 1;
@@ -118,7 +119,7 @@ struct Planes {
 impl Planes {
     /// From the unpooled shape.
     fn new([n, c, h, w]: [usize; 4], pooled: [usize; 2]) -> Result<Self> {
-        extent(n * c * h * w, "the number of pixels")?;
+        extent(product(&[n, c, h, w]), "the number of pixels")?;
         Ok(Planes { count: n * c, plane: [h, w], pooled })
     }
 
@@ -142,6 +143,7 @@ params!(PoolParams { planes: u32 });
 /// # Errors
 /// Where the window does not fit, or the device has failed.
 pub fn max_forward(x: &Tensor, window: &Window, relu: bool) -> Result<(Tensor, Tensor)> {
+    x.expect(DType::F32)?;
     let shape = x.shape().nchw("the input of max pooling")?;
     let [n, c, h, w] = shape;
     let [oh, ow] = window.output([h, w])?;
@@ -172,7 +174,10 @@ pub fn max_backward(
     window: &Window,
 ) -> Result<Tensor> {
     same_shape("the gradient of max pooling", dy.shape(), places.shape())?;
+    dy.expect(DType::F32)?;
+    places.expect(DType::U32)?;
     if let Some(y) = y {
+        y.expect(DType::F32)?;
         same_shape("the gradient of max pooling", dy.shape(), y.shape())?;
     }
     let planes = Planes::new(shape, window.pooled(dy, shape)?)?;
@@ -192,6 +197,7 @@ pub fn max_backward(
 /// # Errors
 /// Where the window does not fit, or the device has failed.
 pub fn average_forward(x: &Tensor, window: &Window, count_padding: bool) -> Result<Tensor> {
+    x.expect(DType::F32)?;
     let shape = x.shape().nchw("the input of average pooling")?;
     let [n, c, h, w] = shape;
     let out = window.output([h, w])?;
@@ -215,6 +221,7 @@ pub fn average_backward(
     window: &Window,
     count_padding: bool,
 ) -> Result<Tensor> {
+    dy.expect(DType::F32)?;
     let planes = Planes::new(shape, window.pooled(dy, shape)?)?;
     let dx = Tensor::empty(dy.gpu(), shape, DType::F32)?;
     average(window.average_shader(&planes, "backward", count_padding), dy, &dx, &planes)?;

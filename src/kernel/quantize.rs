@@ -150,7 +150,7 @@ pub fn quantize(
     rule: &GridRule,
     observation: Observation,
 ) -> Result<(Tensor, Tensor)> {
-    let channels = channels_of(x, state)?;
+    let channels = channels_of(x, state, rule)?;
     let lanes = Lanes::of(x.gpu());
     // One workgroup can do a short tensor sooner than three dispatches can be started.
     if channels == 1 && x.count() > lanes.alone() {
@@ -186,9 +186,9 @@ pub fn quantize(
 /// give a grid that passes values unchanged.
 ///
 /// # Errors
-/// Where the state does not fit `x`, or the device has failed.
+/// Where the state does not fit `x`, the rule's bits are not 2 to 8, or the device has failed.
 pub fn lay_grid(x: &Tensor, state: &RangeState, rule: &GridRule, observation: Observation) -> Result<Tensor> {
-    let channels = channels_of(x, state)?;
+    let channels = channels_of(x, state, rule)?;
     let gpu = x.gpu();
     let grids = Tensor::empty(gpu, [channels, 4], DType::F32)?;
     let groups = extent(channels, "the number of channels")?;
@@ -222,8 +222,14 @@ pub fn lay_grid(x: &Tensor, state: &RangeState, rule: &GridRule, observation: Ob
     Ok(grids)
 }
 
-fn channels_of(x: &Tensor, state: &RangeState) -> Result<usize> {
-    x.expect(DType::F32)?;
+fn channels_of(x: &Tensor, state: &RangeState, rule: &GridRule) -> Result<usize> {
+    for tensor in [x, &state.min, &state.max] {
+        tensor.expect(DType::F32)?;
+    }
+    state.steps.expect(DType::U32)?;
+    if !(2..=8).contains(&rule.bits) {
+        return Err(Error::Invalid(format!("a grid has 2 to 8 bits, not {}", rule.bits)));
+    }
     let channels = state.min.count();
     let fits = channels == 1 || x.shape().first() == Some(&channels);
     if !fits || x.count() == 0 || state.max.count() != channels || state.steps.count() != channels {
@@ -237,11 +243,13 @@ fn channels_of(x: &Tensor, state: &RangeState) -> Result<usize> {
 
 /// Runs a shader that uses grids: over `x` with the grids, whatever is bound before and after.
 fn apply(file: &'static str, inputs: &[&Tensor], x: &Tensor, grids: &Tensor) -> Result<Tensor> {
-    x.expect(DType::F32)?;
+    for tensor in inputs.iter().chain([&x, &grids]) {
+        tensor.expect(DType::F32)?;
+    }
     let [channels, 4] = grids.shape().matrix("the grids of fake quantization")? else {
         return Err(Error::Shape(format!("grids must be [channels, 4], not {}", grids.shape())));
     };
-    if channels != 1 && x.shape().first() != Some(&channels) {
+    if channels == 0 || channels != 1 && x.shape().first() != Some(&channels) {
         return Err(Error::Shape(format!(
             "grids for {channels} channels cannot be used on a tensor of shape {}",
             x.shape()

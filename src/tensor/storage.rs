@@ -37,6 +37,13 @@ fn too_large(gpu: &Gpu, shape: &Shape, most: u64) -> Error {
     Error::Memory { message, asked: bytes as u64, limit: MemoryLimit::Tensor(most) }
 }
 
+/// `shape`, if a tensor of it can be bound.
+fn fitting(gpu: &Gpu, shape: Shape) -> Result<Shape> {
+    let bytes = (shape.count() as u64).checked_mul(4);
+    let most = gpu.caps().max_binding_bytes;
+    if bytes.is_some_and(|bytes| bytes <= most) { Ok(shape) } else { Err(too_large(gpu, &shape, most)) }
+}
+
 /// Numbers on a GPU: contiguous, row-major. Cloning gives another handle of the same memory.
 #[derive(Clone)]
 pub struct Tensor {
@@ -51,13 +58,8 @@ impl Tensor {
     /// # Errors
     /// Where it is larger than one binding of the adapter can be.
     pub fn empty(gpu: &Gpu, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
-        let shape = shape.into();
-        let bytes = shape.iter().try_fold(4u64, |bytes, &extent| bytes.checked_mul(extent as u64));
-        let most = gpu.caps().max_binding_bytes;
-        match bytes {
-            Some(bytes) if bytes <= most => Ok(Tensor { buffer: gpu.alloc(bytes)?, shape, dtype }),
-            _ => Err(too_large(gpu, &shape, most)),
-        }
+        let shape = fitting(gpu, shape.into())?;
+        Ok(Tensor { buffer: gpu.alloc(shape.count() as u64 * 4)?, shape, dtype })
     }
 
     /// f32 values from the host.
@@ -94,7 +96,7 @@ impl Tensor {
     /// # Errors
     /// Where the device has failed.
     pub fn zeros(gpu: &Gpu, shape: impl Into<Shape>, dtype: DType) -> Result<Tensor> {
-        let shape = shape.into();
+        let shape = fitting(gpu, shape.into())?;
         let zeros = vec![0u32; shape.count()];
         Tensor::from_pod(gpu, shape, dtype, &zeros)
     }
@@ -104,7 +106,7 @@ impl Tensor {
     /// # Errors
     /// Where the device has failed.
     pub fn full(gpu: &Gpu, shape: impl Into<Shape>, value: f32) -> Result<Tensor> {
-        let shape = shape.into();
+        let shape = fitting(gpu, shape.into())?;
         let values = vec![value; shape.count()];
         Tensor::from_pod(gpu, shape, DType::F32, &values)
     }

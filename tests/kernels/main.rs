@@ -22,6 +22,7 @@ mod pool;
 mod quantize;
 mod random;
 mod reduce;
+mod sizes;
 
 use std::path::Path;
 

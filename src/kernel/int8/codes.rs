@@ -1,6 +1,7 @@
 //! Codes on the device.
 
 use crate::gpu::Gpu;
+use crate::kernel::product;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
 
@@ -45,6 +46,9 @@ impl Codes {
                 self.shape
             )));
         }
+        if codes.is_empty() {
+            return Ok(());
+        }
         let mut words = vec![0u32; self.words.count()];
         let area = h * w;
         for (image, words) in codes.chunks(c * area).zip(words.chunks_mut(c.div_ceil(4) * area)) {
@@ -64,6 +68,9 @@ impl Codes {
     /// Where the device has failed.
     pub fn read(&self) -> Result<Vec<i8>> {
         let [_, c, h, w] = self.shape;
+        if self.count() == 0 {
+            return Ok(Vec::new());
+        }
         let words = self.words.read_u32()?;
         let area = h * w;
         let mut codes = Vec::with_capacity(self.count());
@@ -88,7 +95,7 @@ impl Codes {
 
     /// How many codes there are.
     pub fn count(&self) -> usize {
-        self.shape.iter().product()
+        product(&self.shape)
     }
 
     pub(super) fn words(&self) -> &Tensor {

@@ -6,11 +6,11 @@ use super::prepare::Layout;
 use super::{Factor, Target, threads};
 use crate::gpu::Gpu;
 use crate::kernel::catalogue::{Entry, entry};
-use crate::kernel::extent;
 use crate::kernel::gemm::machine;
 use crate::kernel::params::params;
 use crate::kernel::plan::Machine;
 use crate::kernel::pool::Window;
+use crate::kernel::{extent, product};
 use crate::shader::ShaderSpec;
 use crate::tensor::{DType, Tensor};
 use crate::{Error, Result};
@@ -99,13 +99,19 @@ pub struct ConvNumbers<'a> {
 impl ConvNumbers<'_> {
     fn check(&self) -> Result<()> {
         let ([c, ..], [o, ..]) = (self.input, self.output);
-        let taps = self.kernel[0] * self.kernel[1];
+        let taps = product(&self.kernel);
         let positive =
             [&self.input[..], &self.output, &self.stride, &self.dilation, &self.pool, &[self.groups, taps]];
-        let fits = positive.concat().iter().all(|&n| n > 0)
+        // Places in shaders have 32 bits and a sign.
+        let countable = |n: usize| n <= i32::MAX as usize;
+        let fits = positive.concat().iter().all(|&n| n > 0 && countable(n))
+            && self.pad.iter().all(|&n| countable(n))
+            && (0..2).all(|axis| {
+                self.pool[axis] <= self.output[axis + 1] && self.reaches(axis).is_some_and(countable)
+            })
             && c.is_multiple_of(self.groups)
             && o.is_multiple_of(self.groups)
-            && self.weight.len() == o * (c / self.groups) * taps
+            && self.weight.len() == product(&[o, c / self.groups, taps])
             && self.bias.len() == o
             && self.factors.len() == o;
         if fits {
@@ -120,6 +126,12 @@ impl ConvNumbers<'_> {
             self.weight.len(),
             self.bias.len()
         )))
+    }
+
+    /// One past the last row, or column, that a tap of the last window looks at, with the padding before the first.
+    fn reaches(&self, axis: usize) -> Option<usize> {
+        let last = self.output[axis + 1].checked_mul(self.stride[axis])?;
+        last.checked_add(self.kernel[axis].checked_mul(self.dilation[axis])?)
     }
 
     fn layout(&self, machine: Machine) -> Layout {
@@ -279,7 +291,7 @@ impl Conv {
         let Window { kernel: [y, x], stride, padding } = *window;
         let whole =
             matches!(self.layout, Layout::Words | Layout::WordsOfOutputs) && self.numbers.pool == [1; 2];
-        let fits = stride == [y, x] && padding == [0; 2] && y * x <= 4;
+        let fits = stride == [y, x] && padding == [0; 2] && (1..=4).contains(&product(&[y, x]));
         let plane = y <= self.numbers.output[1] && x <= self.numbers.output[2];
         (whole && fits && plane).then(|| Conv {
             numbers: ConvNumbers { pool: [y, x], ..self.numbers.clone() },

@@ -138,6 +138,7 @@ fn launch_grad(
     let layout = Layout::of(dy)?;
     expect_rules(&shares.0, &layout)?;
     same_shape("the gradient of a normalization", dy.shape(), x.shape())?;
+    x.expect(DType::F32)?;
     let gpu = dy.gpu();
     let place = Place::of(&layout, gpu.caps().max_groups);
     let mut launch = gpu.launch(grad_shader(place, parts));
@@ -149,6 +150,7 @@ fn launch_grad(
     }
     if let Some(unfolded) = unfolded {
         same_shape("the unfolded convolution", unfolded.shape(), x.shape())?;
+        unfolded.expect(DType::F32)?;
         launch = launch.bind(unfolded.buffer());
     }
     launch = launch.bind(shares.0.buffer());

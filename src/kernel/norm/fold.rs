@@ -96,6 +96,8 @@ pub fn fold_weight_grad(
     wanted: [bool; 2],
 ) -> Result<[Option<Tensor>; 2]> {
     same_shape("the gradient of folded weights", d.shape(), w.shape())?;
+    d.expect(DType::F32)?;
+    factors.expect(DType::F32)?;
     let (channels, length, vectors) = layout(w)?;
     if factors.shape()[..] != [channels as usize, 2] {
         return Err(Error::Shape(format!("factors must be [{channels}, 2], not {}", factors.shape())));

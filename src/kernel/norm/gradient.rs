@@ -51,6 +51,7 @@ pub fn parameter_grads(
 ) -> Result<ParameterGrads> {
     let layout = Layout::of(x)?;
     same_shape("the gradient of a normalization", dy.shape(), x.shape())?;
+    dy.expect(DType::F32)?;
     expect_rules(rules, &layout)?;
     expect_channels("beta", beta, layout.channels)?;
     let gpu = x.gpu();
@@ -146,6 +147,7 @@ pub fn shares(rules: &Tensor, beta: &Tensor, relu: bool) -> Result<Shares> {
     let [channels, 8] = rules.shape().matrix("the rules of a normalization")? else {
         return Err(Error::Shape(format!("rules must be [channels, 8], not {}", rules.shape())));
     };
+    rules.expect(DType::F32)?;
     expect_channels("beta", beta, channels)?;
     let gpu = rules.gpu();
     let shares = Tensor::empty(gpu, [channels, 8], DType::F32)?;
