@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::gpu::Gpu;
 use crate::kernel::elementwise;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Shape, Tensor};
 use crate::{Error, Result};
 
 /// The gradient of one operation. It sits beside the forward function that records it, and keeps of the
@@ -13,13 +14,45 @@ pub trait Backward: Send {
     /// its output. Where `wanted` is false, nobody will look: answer `None` and save the work.
     ///
     /// # Errors
-    /// Where the device has failed.
+    /// Where the device has failed. A gradient that has not the shape, type and device of its input is refused by the walk.
     fn backward(&self, dy: &Tensor, wanted: &[bool]) -> Result<Vec<Option<Tensor>>>;
 }
 
 struct Node {
     parents: Vec<Option<usize>>,
+    /// What each input is: its gradient must be the same.
+    inputs: Vec<Kind>,
     backward: Option<Box<dyn Backward>>,
+}
+
+/// What a gradient has in common with what it is the gradient of.
+#[derive(Clone)]
+struct Kind {
+    shape: Shape,
+    dtype: DType,
+    gpu: Gpu,
+}
+
+impl Kind {
+    fn of(tensor: &Tensor) -> Self {
+        Kind { shape: tensor.shape().clone(), dtype: tensor.dtype(), gpu: tensor.gpu().clone() }
+    }
+
+    /// Fails where `gradient`, that of input number `place`, is of another kind.
+    fn check(&self, place: usize, gradient: &Tensor) -> Result<()> {
+        if gradient.shape() == &self.shape && gradient.dtype() == self.dtype && gradient.gpu().same(&self.gpu)
+        {
+            return Ok(());
+        }
+        Err(Error::Shape(format!(
+            "the gradient of input {place} of an operation is {gradient:?} on {:?}, and the input is {} {} on {:?}; the two \
+             must be of one shape and type, on one device",
+            gradient.gpu(),
+            self.dtype,
+            self.shape,
+            self.gpu
+        )))
+    }
 }
 
 #[derive(Default)]
@@ -63,7 +96,7 @@ impl Tape {
 
     /// A variable whose gradient is wanted: a parameter.
     pub fn leaf(&self, tensor: &Tensor) -> Var {
-        self.push(tensor.clone(), Node { parents: Vec::new(), backward: None })
+        self.push(tensor.clone(), Node { parents: Vec::new(), inputs: Vec::new(), backward: None })
     }
 
     fn nodes(&self) -> MutexGuard<'_, Nodes> {
@@ -100,8 +133,10 @@ impl Tape {
     /// As [`Tape::backward`], from any variable with the gradient `seed` of its shape.
     ///
     /// # Errors
-    /// Where `output` is not on this tape, `seed` has another shape, or the device has failed.
+    /// Where `output` is not on this tape, `seed` has another shape, a [`Backward`] answers with a gradient that is not of
+    /// its input's shape, or the device has failed.
     pub fn backward_from(&self, output: &Var, seed: Tensor) -> Result<Gradients> {
+        seed.expect(output.tensor.dtype())?;
         if seed.shape() != output.tensor.shape() {
             return Err(Error::Shape(format!(
                 "the gradient that backward starts from has shape {}, and its variable {}",
@@ -136,8 +171,9 @@ impl Tape {
                     gradients.len()
                 )));
             }
-            for (parent, gradient) in node.parents.iter().zip(gradients) {
+            for (place, (parent, gradient)) in node.parents.iter().zip(gradients).enumerate() {
                 let (Some(parent), Some(gradient)) = (*parent, gradient) else { continue };
+                node.inputs[place].check(place, &gradient)?;
                 by_node[parent] = Some(match by_node[parent].take() {
                     Some(sum) => elementwise::add_same(&sum, &gradient)?,
                     None => gradient,
@@ -191,7 +227,8 @@ impl Var {
             ));
         }
         let parents = inputs.iter().map(|v| v.place.as_ref().map(|place| place.index)).collect();
-        Ok(tape.push(tensor, Node { parents, backward: Some(Box::new(backward())) }))
+        let kinds = inputs.iter().map(|v| Kind::of(&v.tensor)).collect();
+        Ok(tape.push(tensor, Node { parents, inputs: kinds, backward: Some(Box::new(backward())) }))
     }
 
     /// The values.

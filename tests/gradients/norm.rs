@@ -1,13 +1,12 @@
 use simqat::Result;
 use simqat::autograd::{Tape, Var};
-use simqat::gpu::KernelFamily;
 use simqat::kernel::conv::Geometry;
 use simqat::kernel::counter::NEVER;
 use simqat::kernel::norm::Form;
 use simqat::ops::*;
 use simqat::tensor::Tensor;
 
-use super::common::{assert_bits, gpu, open};
+use super::common::{assert_bits, gpu};
 use super::{away_from_zero, draw};
 
 /// Large, so that gradients through it are seen.
@@ -15,7 +14,7 @@ const EPS: f32 = 0.5;
 
 #[test]
 fn recordings_freeze_on_their_own() {
-    let gpu = open(KernelFamily::Auto);
+    let gpu = gpu();
     let up = |shape: &[usize], seed: u64| {
         let values = away_from_zero(shape.iter().product(), seed);
         Tensor::from_f32(&gpu, shape, &values).unwrap()

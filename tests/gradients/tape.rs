@@ -30,6 +30,40 @@ fn a_seed_has_the_shape_of_its_variable() {
     assert!(error.contains("[3, 2]") && error.contains("[2, 3]"), "{error}");
 }
 
+/// Answers with whatever it was made with.
+struct Answers(Vec<Option<Tensor>>);
+
+impl Backward for Answers {
+    fn backward(&self, _: &Tensor, _: &[bool]) -> Result<Vec<Option<Tensor>>> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn a_gradient_is_of_its_inputs_kind() {
+    let of = |place: usize, gradient: Tensor| {
+        let tape = Tape::new();
+        let inputs = [tape.leaf(&draw([2, 3], 1)), tape.leaf(&draw([4], 2))];
+        let mut answers = vec![None, None];
+        answers[place] = Some(gradient);
+        let y = Var::record(draw([5], 3), &[&inputs[0], &inputs[1]], || Answers(answers)).unwrap();
+        let gradients = tape.backward(&sum(&y, 0..1).unwrap())?;
+        Ok::<_, simqat::Error>(gradients.of(&inputs[place]).unwrap().shape().clone())
+    };
+    assert_eq!(of(0, draw([2, 3], 4)).unwrap()[..], [2, 3]);
+    // As many values in another order are another gradient.
+    for (place, gradient, told_as) in [
+        (0, draw([3, 2], 4), "input 0"),
+        (0, draw([6], 4), "input 0"),
+        (1, draw([2, 3], 4), "input 1"),
+        (1, Tensor::from_u32(&gpu(), [4], &[1; 4]).unwrap(), "u32"),
+        (1, Tensor::full(&simqat::gpu::Gpu::noop(), [4], 1.0).unwrap(), "one device"),
+    ] {
+        let error = told(of(place, gradient));
+        assert!(error.contains(told_as) && error.contains("gradient"), "{error}");
+    }
+}
+
 #[test]
 fn a_tape_is_walked_once() {
     let tape = Tape::new();
