@@ -37,6 +37,28 @@ pub enum Error {
     /// The GPU went away or refused a command.
     #[error("{0}")]
     Gpu(String),
+    /// The device is gone: its driver was reset, the machine slept, or a host has destroyed it. Whatever is asked of it from then
+    /// on is answered by this.
+    #[error(
+        "the GPU was lost ({reason}); what is in main memory and in files is whole: open a device again and go on from {from}",
+        from = newest(checkpoint)
+    )]
+    Lost {
+        /// What is known of why.
+        reason: String,
+        /// The newest checkpoint of the training that was asked, if it has one.
+        checkpoint: Option<PathBuf>,
+    },
+    /// The text of a kernel, or what is bound to it, is wrong.
+    #[error("shader \"{name}\"{at}: {message}", at = at_line(*line))]
+    Shader {
+        /// What its launch calls it.
+        name: String,
+        /// The line of its text, from 1, where one is to blame.
+        line: Option<u32>,
+        /// What is wrong with it.
+        message: String,
+    },
     /// What was computed is not what it should be: the device, its driver or a kernel is wrong.
     #[error("{0}")]
     Mismatch(String),
@@ -67,6 +89,17 @@ pub enum MemoryLimit {
     Device(u64),
 }
 
+fn newest(checkpoint: &Option<PathBuf>) -> String {
+    match checkpoint {
+        Some(path) => path.display().to_string(),
+        None => "the last checkpoint".into(),
+    }
+}
+
+fn at_line(line: Option<u32>) -> String {
+    line.map_or(String::new(), |line| format!(", line {line}"))
+}
+
 impl Error {
     /// An error about a file's content.
     pub fn bad_file(path: impl AsRef<Path>, message: impl Into<String>) -> Self {
@@ -92,8 +125,9 @@ impl Error {
             | Error::NoAdapter(_)
             | Error::Io { .. }
             | Error::Memory { .. }
+            | Error::Shader { .. }
             | Error::Diverged(_) => true,
-            Error::Gpu(_) | Error::Mismatch(_) | Error::Download(_) => false,
+            Error::Gpu(_) | Error::Lost { .. } | Error::Mismatch(_) | Error::Download(_) => false,
         }
     }
 }

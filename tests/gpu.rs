@@ -19,8 +19,7 @@ use simqat::shader_test::{Bound, compare};
 use simqat::tensor::{DType, Tensor};
 use simqat::{Error, MemoryLimit, Result};
 
-/// A device of one's own, for tests that look at its memory or record: a recording takes in whatever any thread
-/// asks of its device, and tests run side by side.
+/// A device of one's own, for tests that look at its memory or its kernels.
 fn own() -> Gpu {
     Gpu::open_with(&GpuOptions { checked: true, poison: true, ..Default::default() }).unwrap()
 }
@@ -124,6 +123,69 @@ fn replays_accumulate() {
     rate.write_f32(&[0.0]).unwrap();
     recording.replay().unwrap();
     assert_eq!(total.read_f32().unwrap(), [300.0, 600.0, 900.0]);
+}
+
+#[test]
+fn a_recording_is_its_threads_and_others_go_on_beside_it() {
+    let gpu = own();
+    let x = Tensor::full(&gpu, [1000], 1.0).unwrap();
+    let beside = |value: f32| {
+        let mine = Tensor::full(&gpu, [1000], value)?;
+        affine(&mine.duplicate()?, 2.0, 1.0)?.read_f32()
+    };
+    let (recording, out) = gpu
+        .record(|| {
+            let first = affine(&x, 2.0, 0.0)?;
+            // While this one records, another thread writes, computes and reads, and makes a recording that it runs.
+            std::thread::scope(|scope| {
+                let other = scope.spawn(|| {
+                    assert_eq!(beside(3.0).unwrap(), [7.0; 1000]);
+                    let (own, y) = gpu.record(|| affine(&x, 5.0, 0.0)).unwrap();
+                    own.replay().unwrap();
+                    assert_eq!(y.read_f32().unwrap(), [5.0; 1000]);
+                    assert_eq!(own.len(), 1);
+                });
+                other.join().unwrap();
+            });
+            affine(&first, 1.0, 0.5)
+        })
+        .unwrap();
+    assert_eq!(recording.len(), 2, "what this thread asked for, and nothing else");
+    for _ in 0..3 {
+        assert_eq!(beside(4.0).unwrap(), [9.0; 1000]);
+        recording.replay().unwrap();
+        assert_eq!(out.read_f32().unwrap(), [2.5; 1000]);
+    }
+}
+
+#[test]
+fn threads_record_replay_and_compute_at_once() {
+    let gpu = own();
+    let values: Vec<f32> = (0..1003).map(|i| (i as f32 * 0.37).sin()).collect();
+    let start =
+        |k: usize| Tensor::from_f32(&gpu, [17, 59], &values.iter().map(|v| v * k as f32).collect::<Vec<_>>());
+    let eager: Vec<Vec<f32>> =
+        (1..5).map(|k| work(&start(k).unwrap(), &start(k).unwrap()).unwrap().read_f32().unwrap()).collect();
+    std::thread::scope(|scope| {
+        for (k, expected) in (1..5).zip(&eager) {
+            let (gpu, start) = (&gpu, &start);
+            scope.spawn(move || {
+                for round in 0..20 {
+                    let x = start(k).unwrap();
+                    let (recording, out) = gpu.record(|| work(&x, &x)).unwrap();
+                    assert_eq!(recording.len(), 5, "thread {k}, round {round}");
+                    recording.replay().unwrap();
+                    assert_eq!(
+                        work(&x, &x).unwrap().read_f32().unwrap(),
+                        *expected,
+                        "thread {k}, round {round}"
+                    );
+                    recording.replay().unwrap();
+                    assert_eq!(out.read_f32().unwrap(), *expected, "thread {k}, round {round}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl<'a> Bench<'a> {
             Ok(()) => Verdict::Passed,
             Err(error) => {
                 // A device that has reported an error reports it for ever, so the next case gets a new one.
-                if matches!(error, Error::Gpu(_)) {
+                if matches!(error, Error::Gpu(_) | Error::Lost { .. }) {
                     self.reopen(self.kernels);
                 }
                 Verdict::Failed(error.to_string())

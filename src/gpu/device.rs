@@ -6,6 +6,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::adapter::{self, AdapterSummary, GpuOptions, KernelFamily};
+use super::health::Health;
 use super::needs::NEEDS;
 use super::pool::{GUARD, MemoryUse, Pool};
 use super::stream::Stream;
@@ -93,7 +94,7 @@ pub(super) struct Inner {
     pub pipelines: PipelineCache,
     pub pool: Mutex<Pool>,
     pub stream: Mutex<Stream>,
-    pub fault: Arc<Mutex<Option<String>>>,
+    pub health: Health,
     pub memos: Mutex<HashMap<TypeId, Box<dyn Any + Send>>>,
 }
 
@@ -136,22 +137,12 @@ impl Gpu {
             )));
         }
         // The device is ours, so its reports are too. A host's device keeps the host's handlers.
-        let fault = gpu.0.fault.clone();
-        gpu.0.device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
-            lock(&fault).get_or_insert_with(|| e.to_string());
-        }));
-        let fault = gpu.0.fault.clone();
-        gpu.0.device.set_device_lost_callback(move |reason, message| {
-            // Dropping the device at the end of the program is reported as a loss too.
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                let text = format!("the GPU was lost ({message}); start again, from the last checkpoint");
-                *lock(&fault) = Some(text);
-            }
-        });
+        gpu.0.health.listen(&gpu.0.device);
         Ok(gpu)
     }
 
-    /// Takes a device that the host made. The host keeps its error handlers and may go on using the device.
+    /// Takes a device that the host made. The host keeps its error handlers and may go on using the device. If it destroys it,
+    /// whatever is asked of this handle from then on answers [`Error::Lost`].
     ///
     /// Features that speed kernels up if the device has them: `SUBGROUP`. Limits: [`NEEDS`], which WebGPU's defaults
     /// exceed.
@@ -183,6 +174,7 @@ impl Gpu {
     ) -> Gpu {
         let caps = Caps::of(info, device.features(), &device.limits(), options.kernels);
         Gpu(Arc::new(Inner {
+            health: Health::of(&device),
             device,
             queue,
             caps,
@@ -191,7 +183,6 @@ impl Gpu {
             pipelines: PipelineCache::with_fault(options.fault),
             pool: Mutex::new(Pool::limited_to(options.memory_limit)),
             stream: Mutex::new(Stream::default()),
-            fault: Arc::default(),
             memos: Mutex::default(),
         }))
     }
@@ -251,14 +242,6 @@ impl Gpu {
     /// Two handles of one device.
     pub fn same(&self, other: &Gpu) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// What went wrong on the device, if anything did.
-    pub(super) fn check(&self) -> Result<()> {
-        match &*lock(&self.0.fault) {
-            Some(message) => Err(Error::Gpu(message.clone())),
-            None => Ok(()),
-        }
     }
 }
 

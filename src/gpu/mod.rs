@@ -5,6 +5,7 @@
 mod adapter;
 mod choice;
 mod device;
+mod health;
 pub(crate) mod mebibytes;
 mod needs;
 mod pool;

@@ -2,16 +2,16 @@
 //!
 //! This is safe without waiting because all work goes through one stream: whoever gets the memory next can
 //! only write to it behind everything that read it. A recording must be alone with its memory, since replaying
-//! it writes there again; so what is allocated while recording belongs to the recording's [`Arena`] for as long
+//! it writes there again; so what its thread allocates while recording belongs to the recording's arena for as long
 //! as that lives, and is handed out again only within it. This reuse is the whole memory plan of graph mode.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::thread::{self, ThreadId};
 
 use super::device::{Gpu, lock};
 use super::mebibytes;
+use crate::shader::answer_of;
 use crate::{Error, MemoryLimit, Result};
 
 /// Bytes of GPU memory that tensors take.
@@ -44,7 +44,8 @@ type FreeList = HashMap<u64, Vec<Slab>>;
 pub(super) struct Pool {
     free: FreeList,
     arenas: HashMap<ArenaId, FreeList>,
-    current: Option<ArenaId>,
+    /// The arena of the recording that a thread makes.
+    current: HashMap<ThreadId, ArenaId>,
     usage: MemoryUse,
     next_id: u64,
     /// Most bytes to take from the device.
@@ -60,16 +61,21 @@ impl Pool {
         self.usage
     }
 
-    /// From here on, allocations belong to a new arena.
+    /// From here on, this thread's allocations belong to a new arena.
     pub fn enter_arena(&mut self) -> ArenaId {
         self.next_id += 1;
         self.arenas.insert(self.next_id, FreeList::new());
-        self.current = Some(self.next_id);
+        self.current.insert(thread::current().id(), self.next_id);
         self.next_id
     }
 
     pub fn leave_arena(&mut self) {
-        self.current = None;
+        self.current.remove(&thread::current().id());
+    }
+
+    /// Where this thread's allocations belong.
+    fn home(&self) -> Option<ArenaId> {
+        self.current.get(&thread::current().id()).copied()
     }
 
     /// The recording is gone: what it does not still lend out may serve anybody.
@@ -81,7 +87,7 @@ impl Pool {
 
     /// `None` where the device has no memory left.
     fn take(&mut self, device: &wgpu::Device, class: u64) -> Option<Slab> {
-        let arena = self.current.and_then(|a| self.arenas.get_mut(&a));
+        let arena = self.home().and_then(|a| self.arenas.get_mut(&a));
         let reused = arena
             .and_then(|a| a.get_mut(&class).and_then(Vec::pop))
             .or_else(|| self.free.get_mut(&class).and_then(Vec::pop));
@@ -125,10 +131,9 @@ fn create(device: &wgpu::Device, bytes: u64) -> Option<wgpu::Buffer> {
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    let answer = std::pin::pin!(scope.pop()).poll(&mut Context::from_waker(Waker::noop()));
-    match answer {
-        Poll::Ready(Some(_)) => None,
-        _ => Some(raw),
+    match answer_of(scope.pop()).flatten() {
+        Some(_) => None,
+        None => Some(raw),
     }
 }
 
@@ -222,7 +227,7 @@ impl Gpu {
     /// Memory for `bytes` bytes (rounded up to a multiple of 4), with whatever was in it before.
     ///
     /// # Errors
-    /// Where one binding cannot be as large on this adapter.
+    /// Where one binding cannot be as large on this adapter, the device has no memory left, or it has failed.
     pub fn alloc(&self, bytes: u64) -> Result<Buffer> {
         let bytes = bytes.next_multiple_of(4).max(4);
         let most = self.caps().max_binding_bytes;
@@ -235,8 +240,9 @@ impl Gpu {
             );
             return Err(Error::Memory { message, asked: bytes, limit: MemoryLimit::Tensor(most) });
         }
+        self.check()?;
         let mut pool = lock(&self.0.pool);
-        let home = pool.current;
+        let home = pool.home();
         // A recording's memory cannot be filled from here, so it has neither poison nor guard zones.
         let poisoned = self.0.poison && home.is_none();
         let guard = if poisoned && bytes + 2 * GUARD <= most { GUARD } else { 0 };
@@ -266,7 +272,8 @@ impl Gpu {
         if poisoned {
             // The queue would put the write before what is not submitted yet, and that may still use this memory.
             self.flush()?;
-            self.0.queue.write_buffer(buffer.raw(), 0, &POISON.to_le_bytes().repeat((whole / 4) as usize));
+            let poison = POISON.to_le_bytes().repeat((whole / 4) as usize);
+            self.watch(|| self.0.queue.write_buffer(buffer.raw(), 0, &poison))?;
         }
         Ok(buffer)
     }
@@ -277,7 +284,7 @@ impl Gpu {
         self.give_memory_back();
         self.0.pipelines.trim();
         // What the device is done with goes now, and not at the next submission. This does not wait.
-        let _ = self.0.device.poll(wgpu::PollType::Poll);
+        let _ = self.poll(wgpu::PollType::Poll);
     }
 
     fn give_memory_back(&self) {

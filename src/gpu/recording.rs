@@ -1,5 +1,7 @@
 //! Recording a run of the stream, and running it again without the host's work.
 
+use std::thread;
+
 use super::device::{Gpu, lock};
 use super::pool::{ArenaId, Buffer};
 use super::stream::Command;
@@ -41,16 +43,16 @@ impl Recording {
     /// Runs everything recorded once more.
     ///
     /// # Errors
-    /// Where the device has failed, or another recording is being made.
+    /// Where the device has failed, or this thread is making another recording.
     pub fn replay(&self) -> Result<()> {
+        self.gpu.check()?;
         let mut stream = lock(&self.gpu.0.stream);
-        if stream.capture.is_some() {
+        if stream.captures.contains_key(&thread::current().id()) {
             return Err(Error::Gpu("a recording cannot be replayed while another is being made".into()));
         }
         stream.flush(&self.gpu)?;
         stream.submit(&self.gpu, &self.commands)?;
-        drop(stream);
-        self.gpu.check()
+        Ok(())
     }
 
     /// Dispatches and copies in it.
@@ -74,19 +76,23 @@ impl Gpu {
     /// Records what `work` asks of this device, instead of running it.
     ///
     /// `work` may not read or write from the host. Its results get their values at the first replay, and new
-    /// ones at each. What other threads ask of this device meanwhile is recorded too, so they should not.
+    /// ones at each. A recording is its thread's: what other threads ask of the device meanwhile runs as ever, also where
+    /// `work` has started them.
     ///
     /// # Errors
-    /// What `work` returns, or where a recording is being made already.
+    /// What `work` returns, or where this thread is making a recording already, or the device has failed.
     pub fn record<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(Recording, T)> {
         {
+            self.check()?;
             let mut stream = lock(&self.0.stream);
-            if stream.capture.is_some() {
+            let thread = thread::current().id();
+            if stream.captures.contains_key(&thread) {
                 return Err(Error::Gpu("recordings cannot be nested".into()));
             }
             stream.flush(self)?;
             let arena = lock(&self.0.pool).enter_arena();
-            stream.capture = Some(Capture { arena, commands: Vec::new(), outside: Vec::new() });
+            let capture = Capture { arena, commands: Vec::new(), outside: Vec::new() };
+            stream.captures.insert(thread, capture);
         }
         let stop = StopOnDrop(self);
         let result = work();
@@ -103,11 +109,11 @@ impl Gpu {
     fn stop_recording(&self) -> Option<Capture> {
         let mut stream = lock(&self.0.stream);
         lock(&self.0.pool).leave_arena();
-        stream.capture.take()
+        stream.captures.remove(&thread::current().id())
     }
 
     pub(super) fn refuse_while_recording(&self, what: &str) -> Result<()> {
-        if lock(&self.0.stream).capture.is_some() {
+        if lock(&self.0.stream).captures.contains_key(&thread::current().id()) {
             return Err(Error::Gpu(format!("{what} is not possible inside a recording")));
         }
         Ok(())
@@ -118,7 +124,7 @@ impl Gpu {
 struct StopOnDrop<'a>(&'a Gpu);
 
 impl StopOnDrop<'_> {
-    /// Once only: a second time would end whatever another thread has begun to record since.
+    /// Once only: there is nothing to end a second time.
     fn finish(self) -> Option<Capture> {
         let gpu = self.0;
         std::mem::forget(self);

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 
 use super::device::{Gpu, lock};
 use super::pool::Buffer;
 use super::profile::Profiler;
 use super::recording::Capture;
-use crate::shader::{Pipeline, Shader, ShaderSpec};
+use crate::shader::{Interface, Pipeline, Shader, ShaderSpec};
 use crate::{Error, Result};
 
 /// Dispatches per submission: enough to hide its cost, few enough to keep the GPU fed and drivers calm.
@@ -30,7 +31,8 @@ pub(super) struct Stream {
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     bind_groups: HashMap<BindKey, wgpu::BindGroup>,
     params: HashMap<Vec<u8>, (u64, wgpu::Buffer)>,
-    pub capture: Option<Capture>,
+    /// What is being recorded, by the thread that does.
+    pub captures: HashMap<ThreadId, Capture>,
     pub profiler: Option<Profiler>,
 }
 
@@ -90,7 +92,7 @@ impl Stream {
             .collect();
         let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
-            layout: &pipeline.layout,
+            layout: &pipeline.made.layout,
             entries: &entries,
         });
         self.bind_groups.insert(key, made.clone());
@@ -98,7 +100,7 @@ impl Stream {
     }
 
     fn push(&mut self, gpu: &Gpu, command: Command, buffers: &[Buffer]) -> Result<()> {
-        if let Some(capture) = &mut self.capture {
+        if let Some(capture) = self.captures.get_mut(&thread::current().id()) {
             capture.push(command, buffers);
             return Ok(());
         }
@@ -114,13 +116,17 @@ impl Stream {
     pub fn submit(&mut self, gpu: &Gpu, commands: &[Command]) -> Result<()> {
         for batch in commands.chunks(BATCH) {
             let inner = &gpu.0;
-            let mut encoder = inner.device.create_command_encoder(&Default::default());
             if let Some(profiler) = &mut self.profiler {
-                profiler.run(gpu, encoder, batch)?;
+                gpu.watch_for_good(|| {
+                    profiler.run(gpu, inner.device.create_command_encoder(&Default::default()), batch)
+                })??;
                 continue;
             }
-            encode(&mut encoder, batch);
-            self.in_flight.push_back(inner.queue.submit([encoder.finish()]));
+            self.in_flight.push_back(gpu.watch_for_good(|| {
+                let mut encoder = inner.device.create_command_encoder(&Default::default());
+                encode(&mut encoder, batch);
+                inner.queue.submit([encoder.finish()])
+            })?);
             if self.in_flight.len() > IN_FLIGHT {
                 gpu.wait_for(self.in_flight.pop_front())?;
             }
@@ -150,7 +156,7 @@ pub(super) fn encode_copy(encoder: &mut wgpu::CommandEncoder, command: &Command)
 
 pub(super) fn encode_dispatch(pass: &mut wgpu::ComputePass<'_>, command: &Command) {
     if let Command::Dispatch { pipeline, bindings, groups: [x, y, z] } = command {
-        pass.set_pipeline(&pipeline.raw);
+        pass.set_pipeline(&pipeline.made.raw);
         pass.set_bind_group(0, bindings, &[]);
         pass.dispatch_workgroups(*x, *y, *z);
     }
@@ -188,7 +194,7 @@ impl<'a> Launch<'a> {
     /// Runs so many workgroups.
     ///
     /// # Errors
-    /// Where the shader cannot be made, or the device has failed.
+    /// Where the shader cannot be made, what is bound is not what it takes, or the device has failed.
     pub fn groups(self, groups: [u32; 3]) -> Result<()> {
         if groups.contains(&0) {
             return Ok(());
@@ -205,10 +211,59 @@ impl<'a> Launch<'a> {
             return Err(Error::Gpu(format!("{}: {}", self.shader, self.gpu.foreign(other))));
         }
         let inner = &self.gpu.0;
-        let pipeline = inner.pipelines.get(&inner.device, &self.shader, inner.checked)?;
+        let pipeline = match inner.pipelines.get(&inner.device, &self.shader, inner.checked) {
+            Ok(pipeline) => pipeline,
+            // A device that is gone takes no shader.
+            Err(error) => return Err(self.gpu.check().err().unwrap_or(error)),
+        };
+        self.check_bound(&pipeline.made.interface)?;
         let mut stream = lock(&inner.stream);
-        let bindings = stream.bind(&inner.device, &pipeline, &self.buffers, &self.params);
+        let bindings =
+            self.gpu.watch(|| stream.bind(&inner.device, &pipeline, &self.buffers, &self.params))?;
         stream.push(self.gpu, Command::Dispatch { pipeline, bindings, groups }, &self.buffers)
+    }
+
+    /// Fails unless what is bound is what the shader declares.
+    fn check_bound(&self, interface: &Interface) -> Result<()> {
+        let wrong =
+            |message: String| Err(Error::Shader { name: self.shader.to_string(), line: None, message });
+        let (wanted, bound) = (&interface.buffers, &self.buffers);
+        if wanted.len() != bound.len() {
+            let names: Vec<&str> = wanted.iter().map(|slot| slot.name.as_str()).collect();
+            return wrong(format!(
+                "it has {} buffers ({}), and {} were bound",
+                wanted.len(),
+                names.join(", "),
+                bound.len()
+            ));
+        }
+        for (place, (slot, buffer)) in wanted.iter().zip(bound).enumerate() {
+            if buffer.bound_bytes() < slot.least {
+                let (name, bytes) = (&slot.name, buffer.bytes());
+                return wrong(format!(
+                    "`{name}` has {} bytes at least, and a buffer of {bytes} bytes was bound",
+                    slot.least
+                ));
+            }
+            // A device lets no buffer be stored to in one place and be read only in another.
+            let other = (0..place)
+                .find(|&other| bound[other].same(buffer) && wanted[other].is_written != slot.is_written);
+            if let Some(other) = other {
+                let (one, two) = (&wanted[other].name, &slot.name);
+                return wrong(format!(
+                    "`{one}` and `{two}` were bound to one buffer, and one of them is stored to; give one of them a copy"
+                ));
+            }
+        }
+        match (&interface.params, self.params.len()) {
+            (None, 0) => Ok(()),
+            (None, given) => wrong(format!("it has no parameters, and {given} bytes of them were given")),
+            (Some(slot), given) if (given as u64) < slot.least => wrong(format!(
+                "its parameters `{}` have {} bytes, and {given} were given",
+                slot.name, slot.least
+            )),
+            (Some(_), _) => Ok(()),
+        }
     }
 
     /// Runs at least `threads` invocations in workgroups of `size`, folded into two dimensions where one is
@@ -230,13 +285,15 @@ fn fold(count: u64, most: u32) -> [u32; 3] {
 }
 
 impl Gpu {
-    /// Starts a kernel call.
-    pub fn launch(&self, spec: ShaderSpec) -> Launch<'_> {
+    /// Starts a call of one of the library's kernels, which runs without bounds checks: whoever calls this proves that all sizes
+    /// are those of the buffers.
+    pub(crate) fn launch(&self, spec: ShaderSpec) -> Launch<'_> {
         Launch { gpu: self, shader: spec.into(), buffers: Vec::new(), params: Vec::new() }
     }
 
     /// Starts a call of a host's own kernel, WGSL in the library's conventions; see [`Shader::Host`]. It is
-    /// compiled once for each text, and always with bounds checks.
+    /// compiled once for each text, and always with bounds checks. A text that is wrong, or does not fit what is bound, is an
+    /// [`Error::Shader`] of [`Launch::groups`], and the device goes on.
     pub fn launch_source(&self, name: &str, text: &str) -> Launch<'_> {
         let shader = Shader::Host { name: name.into(), text: text.into() };
         Launch { gpu: self, shader, buffers: Vec::new(), params: Vec::new() }
@@ -297,11 +354,7 @@ impl Gpu {
     }
 
     pub(super) fn wait_for(&self, submission_index: Option<wgpu::SubmissionIndex>) -> Result<()> {
-        self.0
-            .device
-            .poll(wgpu::PollType::Wait { submission_index, timeout: None })
-            .map(|_| ())
-            .map_err(|e| Error::Gpu(format!("waiting for the GPU failed: {e}")))
+        self.poll(wgpu::PollType::Wait { submission_index, timeout: None })
     }
 }
 

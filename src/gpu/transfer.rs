@@ -43,8 +43,7 @@ impl Readback {
     /// # Errors
     /// Where the device has failed.
     pub fn try_take(&mut self) -> Result<Option<Vec<u8>>> {
-        let polled = self.gpu.0.device.poll(wgpu::PollType::Poll);
-        polled.map_err(|e| Error::Gpu(format!("asking the GPU for its progress failed: {e}")))?;
+        self.gpu.poll(wgpu::PollType::Poll)?;
         self.take()
     }
 
@@ -135,15 +134,16 @@ impl Gpu {
         // The queue would put the write before what is not submitted yet.
         self.flush()?;
         let whole = bytes.len() / 4 * 4;
-        if whole > 0 {
-            self.0.queue.write_buffer(buffer.raw(), buffer.offset(), &bytes[..whole]);
-        }
-        if whole < bytes.len() {
-            let mut last = [0u8; 4];
-            last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-            self.0.queue.write_buffer(buffer.raw(), buffer.offset() + whole as u64, &last);
-        }
-        Ok(())
+        self.watch(|| {
+            if whole > 0 {
+                self.0.queue.write_buffer(buffer.raw(), buffer.offset(), &bytes[..whole]);
+            }
+            if whole < bytes.len() {
+                let mut last = [0u8; 4];
+                last[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+                self.0.queue.write_buffer(buffer.raw(), buffer.offset() + whole as u64, &last);
+            }
+        })
     }
 
     /// Asks for the content of `buffer` as it is after everything asked for before.
@@ -157,26 +157,29 @@ impl Gpu {
         let guard = buffer.offset();
         let tail = if guard > 0 { buffer.bound_bytes() - buffer.bytes() + guard } else { 0 };
         let copied = guard + buffer.bytes() + tail;
-        let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("simqat read"),
-            size: copied,
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
         self.flush()?;
-        let mut encoder = self.0.device.create_command_encoder(&Default::default());
-        encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, copied);
-        let submission = self.0.queue.submit([encoder.finish()]);
         let answer = Arc::new(Answer::default());
         let shared = answer.clone();
-        staging.map_async(wgpu::MapMode::Read, .., move |outcome| {
-            let mut state = lock(&shared.state);
-            state.outcome = Some(outcome);
-            shared.arrived.notify_all();
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
-        });
+        let (staging, submission) = self.watch(|| {
+            let staging = self.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("simqat read"),
+                size: copied,
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            });
+            let mut encoder = self.0.device.create_command_encoder(&Default::default());
+            encoder.copy_buffer_to_buffer(buffer.raw(), 0, &staging, 0, copied);
+            let submission = self.0.queue.submit([encoder.finish()]);
+            staging.map_async(wgpu::MapMode::Read, .., move |outcome| {
+                let mut state = lock(&shared.state);
+                state.outcome = Some(outcome);
+                shared.arrived.notify_all();
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                }
+            });
+            (staging, submission)
+        })?;
         let place = guard as usize..(guard + buffer.bytes()) as usize;
         Ok(Readback { gpu: self.clone(), staging, place, submission, answer })
     }

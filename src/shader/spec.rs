@@ -107,7 +107,7 @@ impl fmt::Display for ShaderSpec {
 }
 
 /// A shader to run: one of the library's, or a host's own text that keeps to the same conventions (entry point
-/// `main`, bindings of group 0 from 0 on, each declared on a line of its own, the uniform parameters last).
+/// `main`, buffers as bindings of group 0 from 0 on, and the uniform parameters as the last one).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Shader {
     /// A template of the library.

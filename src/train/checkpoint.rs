@@ -48,7 +48,10 @@ pub fn save_training(trainer: &Trainer, path: impl AsRef<Path>, metadata: &[(Str
     all.push(("step".into(), trainer.steps_done().to_string()));
     all.push(("seed".into(), trainer.options().seed.to_string()));
     all.push(("batch".into(), trainer.step_in_words()));
-    write(path.as_ref(), trainer.network().name(), &tensors, all)
+    let path = path.as_ref();
+    write(path, trainer.network().name(), &tensors, all).map_err(|error| trainer.with_checkpoint(error))?;
+    trainer.is_saved_at(path);
+    Ok(())
 }
 
 /// Writes a network alone.
@@ -323,7 +326,9 @@ impl Checkpoint {
         for (velocity, stored) in velocities {
             velocity.gpu().write(velocity.buffer(), &stored.bytes)?;
         }
-        trainer.seek(step)
+        trainer.seek(step)?;
+        trainer.is_saved_at(&self.path);
+        Ok(())
     }
 
     fn find(&self, name: &str, tensor: &Tensor, network: &Network) -> Result<Option<&Stored>> {

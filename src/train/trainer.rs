@@ -1,12 +1,14 @@
 //! The training loop. Steps are asked of the device and not waited for; losses come back later, through a
 //! history that lies on the device.
 
+mod saved;
 mod step;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use saved::Saved;
 use step::Work;
 
 use super::callback::{Callback, EpochReport};
@@ -72,6 +74,7 @@ pub struct Trainer {
     /// The epoch whose order the device holds.
     shuffled: Option<usize>,
     reports: Reports,
+    saved: Saved,
 }
 
 impl Trainer {
@@ -128,6 +131,7 @@ impl Trainer {
             steps_done: 0,
             shuffled: None,
             reports: Reports::from(0),
+            saved: Saved::default(),
         })
     }
 
@@ -269,8 +273,13 @@ impl Trainer {
     /// anew; what quantizers and normalizations saw of the passes before the error stays seen.
     ///
     /// # Errors
-    /// Where images cannot be had, memory does not suffice, or the device has failed.
+    /// Where images cannot be had, memory does not suffice, or the device has failed. Where it is gone, here and in whatever else
+    /// is asked of this training, [`Error::Lost`] names the checkpoint that was written last.
     pub fn step(&mut self) -> Result<()> {
+        self.one_step().map_err(|error| self.with_checkpoint(error))
+    }
+
+    fn one_step(&mut self) -> Result<()> {
         self.shuffle()?;
         self.optimizer.set_learning_rate(self.rate_of(self.steps_done))?;
         if let Err(error) = self.passes_and_update() {
@@ -315,6 +324,10 @@ impl Trainer {
     /// # Errors
     /// Where the device has failed, or the loss is not finite.
     pub fn run_for(&mut self, slice: Duration, callbacks: &mut [&mut dyn Callback]) -> Result<bool> {
+        self.run_slice(slice, callbacks).map_err(|error| self.with_checkpoint(error))
+    }
+
+    fn run_slice(&mut self, slice: Duration, callbacks: &mut [&mut dyn Callback]) -> Result<bool> {
         let end = Instant::now() + slice;
         while self.steps_done < self.total_steps() && Instant::now() < end {
             self.advance(callbacks)?;
@@ -393,6 +406,10 @@ impl Trainer {
     /// # Errors
     /// See above, or where the device has failed.
     pub fn check_finite(&self) -> Result<()> {
+        self.find_non_finite().map_err(|error| self.with_checkpoint(error))
+    }
+
+    fn find_non_finite(&self) -> Result<()> {
         match self.progress.read_u32()?[..] {
             [_, step, halted, _] if halted != 0 => {
                 let (step, history) = (step as usize, self.history.read_f32()?);
@@ -454,6 +471,15 @@ impl Trainer {
         callbacks: &mut [&mut dyn Callback],
         stop: &StopFlag,
     ) -> Result<Outcome> {
+        self.run_all(test, callbacks, stop).map_err(|error| self.with_checkpoint(error))
+    }
+
+    fn run_all(
+        &mut self,
+        test: &Feed,
+        callbacks: &mut [&mut dyn Callback],
+        stop: &StopFlag,
+    ) -> Result<Outcome> {
         self.reports.resume_clock(self.waited());
         while self.steps_done < self.total_steps() {
             let start = (Instant::now(), self.steps_done);
@@ -498,6 +524,6 @@ impl Trainer {
     /// # Errors
     /// As [`evaluate`].
     pub fn evaluate(&self, test: &Feed) -> Result<Evaluation> {
-        evaluate(&self.network, test)
+        evaluate(&self.network, test).map_err(|error| self.with_checkpoint(error))
     }
 }

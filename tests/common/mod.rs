@@ -21,7 +21,7 @@ pub fn tiled_gpu() -> Gpu {
     GPU.get_or_init(|| open(KernelFamily::Tiled)).clone()
 }
 
-/// A device of one's own: what other tests ask of a shared one would end up in a recording. With `SIMQAT_TEST_LEAST=1` it
+/// A device of one's own, for what counts its memory or leaves something on it. With `SIMQAT_TEST_LEAST=1` it
 /// is as small as a device may be (`script/test-adapters`).
 pub fn open(kernels: KernelFamily) -> Gpu {
     let least = std::env::var("SIMQAT_TEST_LEAST").is_ok_and(|value| value == "1");

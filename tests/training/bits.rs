@@ -1,15 +1,17 @@
 //! The same bits again, eager and recorded, stopped and resumed.
 
+use simqat::gpu::KernelFamily;
 use simqat::nn::models::{ModelInit, lenet5};
 use simqat::quant::SimQat;
 use simqat::train::checkpoint::{Checkpoint, save_training};
 use simqat::train::{RunMode, Trainer, TrainerOptions};
 
+use super::common::open;
 use super::{assert_same_bits, bits, device, few_digits, options, steps, trainer};
 
 /// One uninterrupted run of 300 steps beside others that must end in the same bits.
 fn assert_repeatable(delay: Option<u32>) {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let run = |mode| {
         let mut trainer = trainer(&gpu, delay, TrainerOptions { mode, ..options() });
         steps(&mut trainer, 300);
@@ -55,7 +57,7 @@ fn quantized_training_has_the_same_bits_resumed_before_its_delay_is_over() {
 
 #[test]
 fn a_training_can_be_resumed_in_the_middle_of_an_epoch_and_with_another_mode() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x.safetensors");
     let mut whole = trainer(&gpu, Some(10), options());
@@ -70,7 +72,7 @@ fn a_training_can_be_resumed_in_the_middle_of_an_epoch_and_with_another_mode() {
 
 #[test]
 fn a_recording_follows_the_learning_rate() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let run = |mode| {
         let mut trainer = trainer(&gpu, None, TrainerOptions { mode, ..options() });
         steps(&mut trainer, 5);
@@ -87,7 +89,7 @@ fn a_recording_follows_the_learning_rate() {
 
 #[test]
 fn another_seed_is_another_order() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let run = |seed| {
         let mut trainer = trainer(&gpu, None, TrainerOptions { seed, ..options() });
         steps(&mut trainer, 3);
@@ -98,7 +100,7 @@ fn another_seed_is_another_order() {
 
 #[test]
 fn memory_stays_what_it_is() {
-    let (gpu, _alone) = device();
+    let gpu = open(KernelFamily::Auto);
     let last = if cfg!(feature = "slow-tests") { 2000 } else { 300 };
     for mode in [RunMode::Eager, RunMode::Graph] {
         let mut trainer = trainer(&gpu, Some(20), TrainerOptions { mode, ..options() });

@@ -16,7 +16,7 @@ use super::{
 
 #[test]
 fn the_newest_few_checkpoints_are_kept() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let mut trainer = trainer(&gpu, Some(5), TrainerOptions { epochs: 2, ..options() });
@@ -40,7 +40,7 @@ fn right(correct: usize) -> Evaluation {
 
 #[test]
 fn the_best_checkpoint_stays() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x-best.safetensors");
     let mut trainer = trainer(&gpu, None, options());
@@ -78,7 +78,7 @@ fn the_best_checkpoint_stays() {
 
 #[test]
 fn a_training_keeps_its_best_epoch() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let test = mnist_feed(&gpu, &digits().test.first(200), 200);
     let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 3, ..options() });
@@ -107,7 +107,7 @@ pub fn saved(gpu: &Gpu, folder: &Path, delay: Option<u32>) -> std::path::PathBuf
 
 #[test]
 fn damaged_files_are_refused_by_name() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let whole = std::fs::read(saved(&gpu, folder.path(), None)).unwrap();
     let file = folder.path().join("damaged");
@@ -145,7 +145,7 @@ fn safetensors_of_another_program() -> Vec<u8> {
 
 #[test]
 fn checkpoints_that_do_not_fit_change_nothing() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let float = Checkpoint::read(saved(&gpu, folder.path(), None)).unwrap();
     let quantized = Checkpoint::read(saved(&gpu, folder.path(), Some(0))).unwrap();
@@ -193,7 +193,7 @@ fn checkpoints_that_do_not_fit_change_nothing() {
 
 #[test]
 fn values_that_are_no_numbers_are_not_saved_over_good_ones() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = saved(&gpu, folder.path(), None);
     let before = std::fs::read(&file).unwrap();
@@ -230,7 +230,7 @@ fn a_write_that_fails_leaves_the_old_file() {
         assert!(matches!(error, simqat::Error::Io { .. }) && error.is_bad_input(), "{error}");
         return;
     }
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = saved(&gpu, folder.path(), None);
     let before = std::fs::read(&file).unwrap();

@@ -44,7 +44,7 @@ fn trainer(gpu: &Gpu, workers: Option<usize>, options: TrainerOptions) -> Traine
 
 #[test]
 fn streamed_batches_are_those_of_the_device() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let (resident, streamed) = (feed(&gpu, None, 16), feed(&gpu, Some(3), 16));
     let progress = Feed::progress(&gpu).unwrap();
     for (epoch, step) in
@@ -72,7 +72,7 @@ fn streamed_batches_are_those_of_the_device() {
 
 #[test]
 fn trainings_end_in_the_same_bits_wherever_their_pictures_come_from() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let train = |workers, mode, accumulate, stop: Option<usize>| {
         let options = TrainerOptions { epochs: 2, mode, accumulate, ..options() };
         let mut trainer = self::trainer(&gpu, workers, options.clone());
@@ -113,7 +113,7 @@ fn trainings_end_in_the_same_bits_wherever_their_pictures_come_from() {
 
 #[test]
 fn evaluations_see_every_streamed_picture_once() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let network = network(&gpu);
     let (resident, streamed) = (feed(&gpu, None, 32), feed(&gpu, Some(2), 32));
     let expected = evaluate(&network, &resident).unwrap();
@@ -125,7 +125,7 @@ fn evaluations_see_every_streamed_picture_once() {
 
 #[test]
 fn a_crop_that_does_not_fit_is_refused_with_its_key() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let options = FeedOptions {
         batch: 4,
         size: [28, 28],
@@ -141,7 +141,7 @@ fn a_crop_that_does_not_fit_is_refused_with_its_key() {
 
 #[test]
 fn training_accuracy_is_measured_without_chance() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let text = "model.init = \"he\"\n[data]\nname = \"mnist-5k\"\nlimit = 100\neval_batch = 64\n\
                 [data.augment]\npad = 4\nrandom_crop = 28\nflip = true";
     let recipe = Recipe::parse(text).unwrap();

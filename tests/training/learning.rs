@@ -9,7 +9,7 @@ use super::{device, digits, mnist_feed, network, options};
 
 #[test]
 fn lenet5_learns_digits_in_float_and_quantized() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test, 250);
     for delay in [None, Some(100)] {
         // 375 steps gave 95 and 96 % when this was written; another adapter rounds differently, by a few
@@ -29,7 +29,7 @@ fn lenet5_learns_digits_in_float_and_quantized() {
 #[test]
 #[ignore = "wants all of MNIST in the data folder that SIMQAT_DATA names"]
 fn lenet5_reaches_the_published_accuracy() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let data = data::load("mnist", &DataOptions::default()).unwrap();
     assert!(!data.is_sample);
     let recipe = simqat::train::Recipe::default();
@@ -49,7 +49,7 @@ fn lenet5_reaches_the_published_accuracy() {
 
 #[test]
 fn an_evaluation_counts_its_last_short_batch_too() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let network = network(&gpu, None);
     let by = |batch| evaluate(&network, &mnist_feed(&gpu, &digits().test, batch)).unwrap();
     let (even, uneven) = (by(250), by(300));
@@ -61,7 +61,7 @@ fn an_evaluation_counts_its_last_short_batch_too() {
 
 #[test]
 fn the_first_five_classes_are_counted_where_there_are_more() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let (data, network) = (digits().test.first(60), network(&gpu, None));
     let feed = mnist_feed(&gpu, &data, 60);
     let found = evaluate(&network, &feed).unwrap();

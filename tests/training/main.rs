@@ -11,11 +11,12 @@ mod memory;
 mod post_training;
 mod stages;
 mod steps;
+mod threads;
 mod trouble;
 mod watching;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::OnceLock;
 
 use simqat::Result;
 use simqat::data::{self, DataOptions, Dataset};
@@ -27,12 +28,9 @@ use simqat::quant::SimQat;
 use simqat::tensor::{DType, Tensor};
 use simqat::train::{Feed, Normalization, Trainer, TrainerOptions};
 
-/// The device, for one test at a time: a recording takes in whatever is asked of its device meanwhile, and
-/// memory is counted.
-fn device() -> (Gpu, MutexGuard<'static, ()>) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let alone = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    (common::gpu(), alone)
+/// The device of all tests here, which run side by side on it.
+fn device() -> Gpu {
+    common::gpu()
 }
 
 /// The shipped sample: 4000 and 1000 digits.

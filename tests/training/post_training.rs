@@ -44,7 +44,7 @@ fn counters(network: &Network) -> Vec<(&str, u32)> {
 
 #[test]
 fn calibration_alone_keeps_the_accuracy_and_makes_a_checkpoint() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let float = trained(&gpu, folder.path());
     let (recipe, data) = (recipe(), few());
@@ -99,7 +99,7 @@ fn calibration_alone_keeps_the_accuracy_and_makes_a_checkpoint() {
 
 #[test]
 fn a_training_from_calibrated_values_counts_its_own_steps() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let float = trained(&gpu, folder.path());
     let (recipe, data) = (recipe(), few());
@@ -136,7 +136,7 @@ fn a_training_from_calibrated_values_counts_its_own_steps() {
 
 #[test]
 fn a_start_from_a_checkpoint_clears_counters_and_marks() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     let float = normed(&gpu, 1);
@@ -163,7 +163,7 @@ fn a_start_from_a_checkpoint_clears_counters_and_marks() {
 
 #[test]
 fn statistics_estimated_anew_behind_a_training_move_weight_ranges_and_nothing_else() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     for fold in [BnFold::TwoConv, BnFold::OneConv] {
         let run = |mode, again: bool| {
             let network = SimQat::default().fold(fold).apply(&normed(&gpu, 1)).unwrap();
@@ -196,7 +196,7 @@ impl Callback for Nobody {}
 
 #[test]
 fn a_job_estimates_statistics_anew_before_its_last_checkpoint() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let data = Dataset::new("few", digits().train.first(96), digits().test.first(64), 10).unwrap();
     let run = |batches: usize| {

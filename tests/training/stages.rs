@@ -81,7 +81,7 @@ impl Course {
 
     /// Stopped after each of `stops` steps and resumed, in both modes.
     fn assert_resumes(&self, stops: &[usize]) -> Vec<(String, Vec<u32>)> {
-        let (gpu, _alone) = device();
+        let gpu = device();
         let folder = tempfile::tempdir().unwrap();
         let begun = |mode| {
             let mut trainer = self.trainer(&gpu, 1, mode);

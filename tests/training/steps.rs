@@ -39,7 +39,7 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
 
 #[test]
 fn four_passes_of_8_images_are_a_step_of_32() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     for (clip_norm, mode) in [(0.0, RunMode::Graph), (0.5, RunMode::Eager)] {
         let options = TrainerOptions { clip_norm, mode, ..options() };
         let mut whole = batches_of(&gpu, 32, options.clone());
@@ -62,7 +62,7 @@ fn four_passes_of_8_images_are_a_step_of_32() {
 
 #[test]
 fn a_device_without_anything_optional_trains_as_the_adapters_own() {
-    let (own, _alone) = device();
+    let own = device();
     let wanted = GpuOptions { checked: true, poison: true, least: true, ..Default::default() };
     let least = Gpu::open_with(&wanted).unwrap();
     let caps = least.caps();
@@ -93,7 +93,7 @@ fn everything() -> TrainerOptions {
 
 #[test]
 fn steps_of_all_kinds_have_the_same_bits_eager_and_resumed_within_an_epoch() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     for delay in [None, Some(30)] {
         let mut whole = trainer(&gpu, delay, everything());
@@ -126,7 +126,7 @@ fn steps_of_all_kinds_have_the_same_bits_eager_and_resumed_within_an_epoch() {
 /// Batches that the host cuts and uploads while the recordings of passes are replayed.
 #[test]
 fn streamed_pictures_go_through_recorded_passes() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     let begun = |mode| {
@@ -163,7 +163,7 @@ fn streamed_pictures_go_through_recorded_passes() {
 /// The feed fails behind the first pass of a step: nothing of that pass may be in the step that is asked for again.
 #[test]
 fn a_step_that_failed_begins_anew() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let files: Vec<_> = (0..320).map(|i| folder.path().join(format!("{i}.png"))).collect();
     let draw = |i: usize| {
@@ -204,7 +204,7 @@ fn a_step_that_failed_begins_anew() {
 
 #[test]
 fn quantizers_count_passes() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let mut trainer = trainer(&gpu, Some(30), everything());
     steps(&mut trainer, 3);
     let counter = &trainer.network().parameter("conv1.input_quantizer.steps").unwrap().tensor;
@@ -213,7 +213,7 @@ fn quantizers_count_passes() {
 
 #[test]
 fn a_training_goes_on_with_as_many_passes_as_it_had() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("x");
     let mut four = trainer(&gpu, None, everything());
@@ -226,7 +226,7 @@ fn a_training_goes_on_with_as_many_passes_as_it_had() {
 
 #[test]
 fn steps_have_the_rate_of_their_number() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let schedule = Schedule { milestones: vec![2, 3], ..Schedule::new(ScheduleKind::Step).warmup(1, 0.0) };
     let options = TrainerOptions { epochs: 4, log_every: 1, schedule: schedule.clone(), ..options() };
     let feed = |_| mnist_feed(&gpu, &digits().train.first(160), 32);
@@ -248,7 +248,7 @@ fn steps_have_the_rate_of_their_number() {
 
 #[test]
 fn a_clipped_step_is_as_long_as_it_may_be() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     // Without momentum, and without decay, a step is the rate times the gradient.
     let optimizer = MomentumOptions { learning_rate: 1.0, momentum: 0.0, weight_decay: 0.0 };
     let step = |clip_norm| {
@@ -274,7 +274,7 @@ fn a_clipped_step_is_as_long_as_it_may_be() {
 
 #[test]
 fn a_norm_that_is_no_number_stops_the_training_and_says_so() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     for accumulate in [1, 3] {
         let mut trainer = trainer(&gpu, None, TrainerOptions { clip_norm: 1.0, accumulate, ..options() });
         steps(&mut trainer, 2);
@@ -296,7 +296,7 @@ fn a_norm_that_is_no_number_stops_the_training_and_says_so() {
 
 #[test]
 fn smoothing_is_of_the_training_alone() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let begun = |label_smoothing| {
         let mut trainer = trainer(&gpu, None, TrainerOptions { label_smoothing, ..options() });
@@ -310,7 +310,7 @@ fn smoothing_is_of_the_training_alone() {
 
 #[test]
 fn weights_are_kept_from_decaying_by_name() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let run = |weight_decay, no_decay: &[&str]| {
         let optimizer = MomentumOptions { weight_decay, ..options().optimizer };
         let no_decay = no_decay.iter().map(ToString::to_string).collect();

@@ -36,7 +36,7 @@ fn assert_explained(error: &Error, trainer: &Trainer) {
 
 #[test]
 fn a_loss_that_is_no_number_stops_the_training_and_says_where() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     for delay in [None, Some(0)] {
         let mut trainer = diverging(delay, &gpu);
@@ -58,7 +58,7 @@ fn a_loss_that_is_no_number_stops_the_training_and_says_where() {
 #[test]
 fn weights_that_diverge_behind_normalization_and_relu_are_noticed() {
     // max(NaN, 0) is 0: the loss of such a network stays finite whatever becomes of its weights.
-    let (gpu, _alone) = device();
+    let gpu = device();
     let normalized = Network::builder("Normalized", [1, 28, 28])
         .conv2d("conv", Conv2d::new(1, 8, 5).stride(4).no_bias())
         .batch_norm2d("bn", BatchNorm2d::new(8))
@@ -90,7 +90,7 @@ fn weights_that_diverge_behind_normalization_and_relu_are_noticed() {
 
 #[test]
 fn no_checkpoint_is_written_behind_a_loss_that_is_no_number() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let mut trainer = trainer(&gpu, None, options());
@@ -114,7 +114,7 @@ fn no_checkpoint_is_written_behind_a_loss_that_is_no_number() {
 
 #[test]
 fn labels_and_images_that_do_not_fit_are_found_before_training() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let five = lenet5(5, ModelInit::He).build(&gpu, 1).unwrap();
     let test = mnist_feed(&gpu, &digits().test, 250);
     let error = told(evaluate(&five, &test));
@@ -131,7 +131,7 @@ fn labels_and_images_that_do_not_fit_are_found_before_training() {
 
 #[test]
 fn options_that_make_no_sense_are_named_with_their_value() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let split = &digits().test.first(64);
     let normal = Normalization { mean: vec![0.1], deviation: vec![0.3] };
     for batch in [0, 65] {

@@ -46,7 +46,7 @@ impl Callback for Watch {
 
 #[test]
 fn every_step_is_reported_once() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 2, log_every: 20, ..options() });
     let mut watch = Watch::default();
@@ -64,7 +64,7 @@ fn every_step_is_reported_once() {
 
 #[test]
 fn epochs_are_evaluated_now_and_then_and_at_the_end() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 5, eval_every: 2, ..options() });
     let mut watch = Watch::default();
@@ -76,7 +76,7 @@ fn epochs_are_evaluated_now_and_then_and_at_the_end() {
 
 #[test]
 fn reports_tell_the_speed_and_the_time_left() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("metrics.jsonl");
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
@@ -115,7 +115,7 @@ fn reports_tell_the_speed_and_the_time_left() {
 
 #[test]
 fn a_raised_flag_ends_the_training_after_the_step() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let stop = StopFlag::default();
     let mut watch = Watch { stop_at: Some((37, stop.clone())), ..Default::default() };
@@ -128,7 +128,7 @@ fn a_raised_flag_ends_the_training_after_the_step() {
 
 #[test]
 fn a_time_slice_is_kept() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 1000, ..options() });
     // The first step compiles.
     steps(&mut trainer, 1);
@@ -145,7 +145,7 @@ fn a_time_slice_is_kept() {
 
 #[test]
 fn time_slices_end_with_the_last_step_and_report_all() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let mut trainer = trainer(&gpu, None, TrainerOptions { epochs: 2, ..options() });
     let mut watch = Watch::default();
     while trainer.run_for(Duration::from_millis(50), &mut [&mut watch]).unwrap() {}
@@ -166,7 +166,7 @@ impl Callback for Dies {
 
 #[test]
 fn an_evaluation_that_was_cut_off_comes_again_on_resuming() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let test = mnist_feed(&gpu, &digits().test.first(64), 64);
     let begun = || trainer(&gpu, None, TrainerOptions { epochs: 3, ..options() });
@@ -191,7 +191,7 @@ fn an_evaluation_that_was_cut_off_comes_again_on_resuming() {
 
 #[test]
 fn names_of_skipped_pictures_outlive_a_stop() {
-    let (gpu, _alone) = device();
+    let gpu = device();
     let folder = tempfile::tempdir().unwrap();
     let files: Vec<_> = (0..40).map(|i| folder.path().join(format!("{i}.png"))).collect();
     for (i, file) in files.iter().enumerate() {
