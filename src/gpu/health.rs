@@ -91,16 +91,25 @@ impl Health {
 const DESTROYED: &str = "it was destroyed";
 
 impl Gpu {
+    /// As [`Gpu::check`], without asking the device.
+    pub(super) fn check_what_is_known(&self) -> Result<()> {
+        let health = &self.0.health;
+        if let Some(reason) = health.lost.get() {
+            return Err(Error::Lost { reason: reason.clone(), checkpoint: None });
+        }
+        match &*lock(&health.fault) {
+            Some(message) => Err(Error::Gpu(message.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Fails where the device is gone, or has failed at something that was asked of it.
     pub(super) fn check(&self) -> Result<()> {
         let health = &self.0.health;
-        if health.lost.get().is_none() && health.answers(&self.0.device) {
-            return match &*lock(&health.fault) {
-                Some(message) => Err(Error::Gpu(message.clone())),
-                None => Ok(()),
-            };
+        if health.lost.get().is_some() || health.answers(&self.0.device) {
+            return self.check_what_is_known();
         }
-        if health.lost.get().is_none() && health.listens.load(Ordering::Relaxed) {
+        if health.listens.load(Ordering::Relaxed) {
             // Lets our handler hear why. A host's are called when somebody waits.
             let _ = catch_unwind(AssertUnwindSafe(|| self.0.device.poll(wgpu::PollType::Poll)));
         }

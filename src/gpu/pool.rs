@@ -240,7 +240,13 @@ impl Gpu {
             );
             return Err(Error::Memory { message, asked: bytes, limit: MemoryLimit::Tensor(most) });
         }
-        self.check()?;
+        // What waits is asked about when it is handed over, so in the middle of a step the device is not asked at each tensor.
+        let is_alone = lock(&self.0.stream).is_idle();
+        if is_alone {
+            self.check()?
+        } else {
+            self.check_what_is_known()?
+        }
         let mut pool = lock(&self.0.pool);
         let home = pool.home();
         // A recording's memory cannot be filled from here, so it has neither poison nor guard zones.

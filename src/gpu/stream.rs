@@ -45,41 +45,50 @@ impl Stream {
         self.bind_groups.clear();
     }
 
-    fn params_buffer(&mut self, device: &wgpu::Device, params: &[u8]) -> (u64, wgpu::Buffer) {
+    /// True if nothing waits to be handed to the device.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn params_buffer(&mut self, gpu: &Gpu, params: &[u8]) -> Result<(u64, wgpu::Buffer)> {
         if let Some(found) = self.params.get(params) {
-            return found.clone();
+            return Ok(found.clone());
         }
         if self.params.len() >= CACHED {
             self.params.clear();
             self.bind_groups.clear();
         }
-        let raw = device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("simqat params"),
-            size: params.len().next_multiple_of(16) as u64,
-            usage: wgpu::BufferUsages::UNIFORM,
-            mapped_at_creation: true,
-        });
-        if let Ok(mut view) = raw.get_mapped_range_mut(..) {
-            view.slice(..params.len()).copy_from_slice(params);
-        }
-        raw.unmap();
+        let raw = gpu.watch(|| {
+            let raw = gpu.0.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("simqat params"),
+                size: params.len().next_multiple_of(16) as u64,
+                usage: wgpu::BufferUsages::UNIFORM,
+                mapped_at_creation: true,
+            });
+            if let Ok(mut view) = raw.get_mapped_range_mut(..) {
+                view.slice(..params.len()).copy_from_slice(params);
+            }
+            raw.unmap();
+            raw
+        })?;
         let made = (self.params.len() as u64 + 1, raw);
         self.params.insert(params.to_vec(), made.clone());
-        made
+        Ok(made)
     }
 
+    /// The bind group of a launch. Only one that is new is asked of the device.
     fn bind(
         &mut self,
-        device: &wgpu::Device,
+        gpu: &Gpu,
         pipeline: &Pipeline,
         buffers: &[Buffer],
         params: &[u8],
-    ) -> wgpu::BindGroup {
-        let block = (!params.is_empty()).then(|| self.params_buffer(device, params));
+    ) -> Result<wgpu::BindGroup> {
+        let block = (!params.is_empty()).then(|| self.params_buffer(gpu, params)).transpose()?;
         let block_id = block.as_ref().map_or(0, |(id, _)| *id);
         let key = (pipeline.id, buffers.iter().map(|b| [b.id(), b.offset(), b.bytes()]).collect(), block_id);
         if let Some(found) = self.bind_groups.get(&key) {
-            return found.clone();
+            return Ok(found.clone());
         }
         if self.bind_groups.len() >= CACHED {
             self.bind_groups.clear();
@@ -90,13 +99,15 @@ impl Stream {
             .enumerate()
             .map(|(i, resource)| wgpu::BindGroupEntry { binding: i as u32, resource })
             .collect();
-        let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
-            layout: &pipeline.made.layout,
-            entries: &entries,
-        });
+        let made = gpu.watch(|| {
+            gpu.0.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &pipeline.made.layout,
+                entries: &entries,
+            })
+        })?;
         self.bind_groups.insert(key, made.clone());
-        made
+        Ok(made)
     }
 
     fn push(&mut self, gpu: &Gpu, command: Command, buffers: &[Buffer]) -> Result<()> {
@@ -218,8 +229,7 @@ impl<'a> Launch<'a> {
         };
         self.check_bound(&pipeline.made.interface)?;
         let mut stream = lock(&inner.stream);
-        let bindings =
-            self.gpu.watch(|| stream.bind(&inner.device, &pipeline, &self.buffers, &self.params))?;
+        let bindings = stream.bind(self.gpu, &pipeline, &self.buffers, &self.params)?;
         stream.push(self.gpu, Command::Dispatch { pipeline, bindings, groups }, &self.buffers)
     }
 
