@@ -104,7 +104,7 @@ impl Gpu {
     }
 
     /// Fails where the device is gone, or has failed at something that was asked of it.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let health = &self.0.health;
         if health.lost.get().is_some() || health.answers(&self.0.device) {
             return self.check_what_is_known();

@@ -22,6 +22,8 @@ impl Trainer {
     /// Asks the device for it; in graph mode by a recording, which the first time makes.
     pub(super) fn ask(&mut self, work: Work) -> Result<()> {
         if self.options.mode == RunMode::Eager {
+            // Nothing in it need reach the device at once, and a step must not be counted that never will.
+            self.network.gpu().check()?;
             return self.compute(work);
         }
         let place = work as usize;
